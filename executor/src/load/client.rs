@@ -1,0 +1,447 @@
+//! One request and its reply over keep-alive HTTP/1.1.
+//!
+//! A connection and the reply on it are driven by one task, turn by turn: a
+//! piece of the body is taken before the connection may read again, so that
+//! the receive time of the last read is that of the piece.
+
+use std::cell::RefCell;
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT,
+};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use plimsoll_ingest::TimestampSource;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::clock::RunClock;
+use super::endpoint::Endpoint;
+use super::reply::{BodyEnd, Reply};
+
+use super::stamped::{StampedStream, Stamping, Stamps};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("plimsoll/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const ANY_REPLY: HeaderValue = HeaderValue::from_static("text/event-stream, application/json");
+
+/// A connection's driver, over plain TCP or over TLS.
+enum Driver {
+    Plain(Box<http1::Connection<TokioIo<StampedStream>, Full<Bytes>>>),
+    Tls(Box<http1::Connection<TokioIo<TlsStream<StampedStream>>, Full<Bytes>>>),
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        match self {
+            Self::Plain(connection) => Pin::new(connection).poll(cx),
+            Self::Tls(connection) => Pin::new(connection).poll(cx),
+        }
+    }
+}
+
+/// An open connection.
+struct Connection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    driver: Driver,
+    stamps: Rc<Stamps>,
+    /// What the driver ended with, once it has ended.
+    closed: bool,
+}
+
+impl Connection {
+    /// Lets the connection work until it has to wait.
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        if !self.closed && self.driver.poll(cx).is_ready() {
+            self.closed = true;
+        }
+    }
+
+    /// Waits for `poll` to be ready while the connection works beside it.
+    async fn drive<T>(
+        &mut self,
+        mut poll: impl FnMut(&mut http1::SendRequest<Full<Bytes>>, &mut Context<'_>) -> Poll<T>,
+    ) -> T {
+        poll_fn(|cx| {
+            if let Poll::Ready(ready) = poll(&mut self.sender, cx) {
+                return Poll::Ready(ready);
+            }
+            self.advance(cx);
+            poll(&mut self.sender, cx)
+        })
+        .await
+    }
+
+    /// Whether an idle connection may carry another request.
+    async fn is_usable(&mut self) -> bool {
+        poll_fn(|cx| {
+            self.advance(cx);
+            Poll::Ready(!self.closed && self.sender.is_ready())
+        })
+        .await
+    }
+}
+
+/// What takes a reply as it comes.
+pub trait ReplySink {
+    /// The status line and content type, with the receive time of the first byte.
+    fn on_head(&mut self, at_ns: i64, http_status: u16, content_type: Option<&str>);
+    /// A piece of the body, with the receive time of the read that brought it.
+    fn on_chunk(&mut self, at_ns: i64, bytes: &[u8]);
+}
+
+impl ReplySink for Reply {
+    fn on_head(&mut self, at_ns: i64, http_status: u16, content_type: Option<&str>) {
+        Reply::on_head(self, at_ns, http_status, content_type);
+    }
+
+    fn on_chunk(&mut self, at_ns: i64, bytes: &[u8]) {
+        Reply::on_chunk(self, at_ns, bytes);
+    }
+}
+
+/// A reply that is no completion, kept as it is: the first 1 MiB of it.
+#[derive(Debug, Default)]
+pub struct Document {
+    /// The HTTP status; 0 where no answer came.
+    pub http_status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Document {
+    const LIMIT: usize = 1 << 20;
+}
+
+impl ReplySink for Document {
+    fn on_head(&mut self, _: i64, http_status: u16, _: Option<&str>) {
+        self.http_status = http_status;
+    }
+
+    fn on_chunk(&mut self, _: i64, bytes: &[u8]) {
+        let room = Self::LIMIT.saturating_sub(self.body.len());
+        self.body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// What a request is to carry.
+#[derive(Debug)]
+pub struct Call {
+    /// Path below the endpoint's base.
+    pub path: &'static str,
+    /// JSON body of a POST; a GET has none.
+    pub body: Option<Bytes>,
+    /// Name of the request in headers, so that servers' logs can be joined.
+    pub request_id: String,
+}
+
+/// What became of a call, beside its reply.
+#[derive(Debug)]
+pub struct CallEnd {
+    /// How the body ended.
+    pub end: BodyEnd,
+    /// When the first byte was handed to the kernel; `None` where none was.
+    pub sent_ns: Option<i64>,
+    /// When the last byte of a complete reply was received; the end's moment else.
+    pub done_ns: i64,
+    /// Who took the receive times.
+    pub timestamp_source: TimestampSource,
+    /// How often it was sent again, since an idle connection had gone stale.
+    pub retries: i64,
+    /// The reply's `server` header.
+    pub server: Option<String>,
+}
+
+/// Calls one endpoint over connections that it keeps.
+#[derive(Debug)]
+pub struct Client {
+    endpoint: Endpoint,
+    addresses: Vec<SocketAddr>,
+    stamping: Stamping,
+    clock: Rc<RunClock>,
+    idle: RefCell<Vec<Connection>>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Progress of a call that may be given up at any moment.
+#[derive(Debug)]
+pub struct Progress {
+    sent_ns: Option<i64>,
+    all_by_kernel: bool,
+    received_ns: Option<i64>,
+    retries: i64,
+    server: Option<String>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            sent_ns: None,
+            all_by_kernel: true,
+            received_ns: None,
+            retries: 0,
+            server: None,
+        }
+    }
+}
+
+impl Progress {
+    /// The end of the call, however it came about; `now_ns` is its moment
+    /// unless a complete reply says better.
+    pub fn end(self, end: BodyEnd, now_ns: i64) -> CallEnd {
+        let last = self.received_ns.filter(|_| end == BodyEnd::Complete);
+        let stamped = self.received_ns.is_some() && self.all_by_kernel;
+        CallEnd {
+            end,
+            sent_ns: self.sent_ns,
+            done_ns: last.unwrap_or(now_ns),
+            timestamp_source: match stamped {
+                true => TimestampSource::Kernel,
+                false => TimestampSource::User,
+            },
+            retries: self.retries,
+            server: self.server,
+        }
+    }
+}
+
+impl Client {
+    /// A client for an endpoint at addresses that it resolved to.
+    pub fn new(
+        endpoint: Endpoint,
+        addresses: Vec<SocketAddr>,
+        stamping: Stamping,
+        clock: Rc<RunClock>,
+    ) -> Self {
+        Self {
+            endpoint,
+            addresses,
+            stamping,
+            clock,
+            idle: RefCell::default(),
+        }
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The run's clock.
+    pub fn clock(&self) -> &RunClock {
+        &self.clock
+    }
+
+    fn request(&self, call: &Call) -> Request<Full<Bytes>> {
+        let method = if call.body.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        };
+        let body = Full::new(call.body.clone().unwrap_or_default());
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.endpoint.target(call.path);
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.endpoint.authority().clone());
+        headers.insert(USER_AGENT, AGENT);
+        headers.insert(ACCEPT, ANY_REPLY);
+        if call.body.is_some() {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
+        if let Ok(id) = HeaderValue::from_str(&call.request_id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        if let Some(key) = self.endpoint.authorization() {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
+        request
+    }
+
+    /// Sends a call and feeds the reply as it comes. The future may be dropped
+    /// at any moment: `progress` and `reply` hold what happened until then.
+    pub async fn exchange(
+        &self,
+        call: &Call,
+        reply: &mut impl ReplySink,
+        progress: &mut Progress,
+    ) -> BodyEnd {
+        loop {
+            let (connection, reused) = match self.connection().await {
+                Ok(found) => found,
+                Err(error) => return connect_failure(&error),
+            };
+            match self.exchange_on(connection, call, reply, progress).await {
+                Ok(()) => return BodyEnd::Complete,
+                // The server closed it while it lay idle; nothing was answered.
+                Err(_) if reused && progress.received_ns.is_none() => {
+                    progress.retries += 1;
+                    progress.sent_ns = None;
+                }
+                Err(error) if error.is_parse() => {
+                    return BodyEnd::Unparsable {
+                        error: innermost(&error),
+                    };
+                }
+                Err(error) => {
+                    return BodyEnd::Failed {
+                        error: innermost(&error),
+                    };
+                }
+            }
+        }
+    }
+
+    async fn exchange_on(
+        &self,
+        mut connection: Connection,
+        call: &Call,
+        reply: &mut impl ReplySink,
+        progress: &mut Progress,
+    ) -> hyper::Result<()> {
+        connection.stamps.arm();
+        let mut response = Box::pin(connection.sender.send_request(self.request(call)));
+        let stamps = connection.stamps.clone();
+        let answered = connection
+            .drive(|_, cx| {
+                let polled = response.as_mut().poll(cx);
+                progress.sent_ns = progress.sent_ns.or_else(|| stamps.sent_ns(&self.clock));
+                polled
+            })
+            .await;
+        progress.sent_ns = progress.sent_ns.or_else(|| stamps.sent_ns(&self.clock));
+        drop(response);
+        let mut body = self.on_head(answered?, &stamps, reply, progress);
+        loop {
+            let frame = connection
+                .drive(|_, cx| Pin::new(&mut body).poll_frame(cx))
+                .await;
+            let Some(frame) = frame else { break };
+            if let Ok(bytes) = frame?.into_data() {
+                let at_ns = self.note(&stamps, progress);
+                reply.on_chunk(at_ns, &bytes);
+            }
+        }
+        // The end of the body may have come with a read of its own.
+        self.note(&stamps, progress);
+        let ready = poll_fn(|cx| {
+            connection.advance(cx);
+            Poll::Ready(!connection.closed && connection.sender.poll_ready(cx).is_ready())
+        })
+        .await;
+        if ready {
+            self.idle.borrow_mut().push(connection);
+        }
+        Ok(())
+    }
+
+    fn on_head(
+        &self,
+        response: Response<Incoming>,
+        stamps: &Stamps,
+        reply: &mut impl ReplySink,
+        progress: &mut Progress,
+    ) -> Incoming {
+        let at_ns = self.note(stamps, progress);
+        let text = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        progress.server = text(hyper::header::SERVER).map(str::to_string);
+        reply.on_head(at_ns, response.status().as_u16(), text(CONTENT_TYPE));
+        response.into_body()
+    }
+
+    /// The receive time of the last read.
+    fn note(&self, stamps: &Stamps, progress: &mut Progress) -> i64 {
+        let received = stamps.received(&self.clock);
+        progress.all_by_kernel &= received.by_kernel;
+        progress.received_ns = Some(received.at_ns);
+        received.at_ns
+    }
+
+    /// An idle connection that still lives, or a new one; and whether it is used again.
+    async fn connection(&self) -> io::Result<(Connection, bool)> {
+        loop {
+            let idle = self.idle.borrow_mut().pop();
+            match idle {
+                Some(mut connection) => {
+                    if connection.is_usable().await {
+                        return Ok((connection, true));
+                    }
+                }
+                None => return Ok((self.connect().await?, false)),
+            }
+        }
+    }
+
+    async fn connect(&self) -> io::Result<Connection> {
+        let stream = tokio::net::TcpStream::connect(&self.addresses[..]).await?;
+        let stream = StampedStream::new(stream, self.stamping)?;
+        let stamps = stream.stamps();
+        let (sender, driver) = match self.endpoint.tls() {
+            None => {
+                let (sender, connection) = http1::handshake(TokioIo::new(stream))
+                    .await
+                    .map_err(io::Error::other)?;
+                (sender, Driver::Plain(Box::new(connection)))
+            }
+            Some((config, name)) => {
+                let connector = TlsConnector::from(config.clone());
+                let stream = connector.connect(name.clone(), stream).await?;
+                let (sender, connection) = http1::handshake(TokioIo::new(stream))
+                    .await
+                    .map_err(io::Error::other)?;
+                (sender, Driver::Tls(Box::new(connection)))
+            }
+        };
+        Ok(Connection {
+            sender,
+            driver,
+            stamps,
+            closed: false,
+        })
+    }
+}
+
+/// Whether the generator ran out of something, or the subject was not there.
+fn connect_failure(error: &io::Error) -> BodyEnd {
+    use nix::libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
+            BodyEnd::OwnFailure { error: text }
+        }
+        _ => BodyEnd::Failed { error: text },
+    }
+}
+
+/// The cause that a person understands: the last of the chain.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

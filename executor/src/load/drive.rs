@@ -1,0 +1,723 @@
+//! The one load loop: arrivals are data, requests are tasks, time is absolute.
+//!
+//! The loop waits for the next of three things: an arrival that falls due, a
+//! request that ended, or the brake. It never waits for a reply before it
+//! sends what is due. All of it runs on one thread, so that nothing is locked.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use plimsoll_ingest::spool::SendRow;
+use plimsoll_ingest::{Phase, RunId, StageRow, TickRow};
+use tokio::sync::{mpsc, watch};
+
+use super::abort::{AbortRules, AbortWatch};
+use super::arrivals::Arrivals;
+use super::chat::{ChatOptions, ChatRequest, Message};
+use super::client::{Call, Client, Progress as CallProgress};
+use super::clock::RunClock;
+use super::live::{LiveSnapshot, Progress, Recent};
+use super::profile::{StageEnd, StagePlan};
+use super::recorder::Recorder;
+use super::reply::{BodyEnd, Reply};
+use super::rows::Measured;
+use super::stop::{Brake, StopSignal};
+use super::trace::{RequestIdentity, RequestTrace};
+use super::workload::{Prompt, PromptSource};
+use crate::slo::Slo;
+use crate::timer::PreciseTimer;
+use crate::verdict::Ending;
+
+const SECOND_NS: i64 = 1_000_000_000;
+/// The loop looks after itself so often: progress, brake, clocks, spool.
+const ROUND_NS: i64 = 100_000_000;
+/// After a stop, requests in flight may end for so long.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// What all requests of a run have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestShape {
+    pub(crate) run_id: RunId,
+    pub(crate) model: String,
+    pub(crate) options: ChatOptions,
+    pub(crate) timeout: Duration,
+    pub(crate) slo: Slo,
+}
+
+/// What the loop shows and heeds.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    pub(crate) profile: String,
+    pub(crate) steady_stages: usize,
+    pub(crate) expected: Duration,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) stop: StopSignal,
+    pub(crate) abort: AbortRules,
+    /// Requests in flight past which arrivals are missed.
+    pub(crate) in_flight_limit: usize,
+}
+
+/// A stage as it went, beside its requests.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StageRun {
+    pub(crate) stage: i64,
+    pub(crate) started_ns: i64,
+    pub(crate) duration_ns: i64,
+    pub(crate) missed: i64,
+}
+
+/// The next request, made before it is due.
+struct Prepared {
+    request_id: u64,
+    prompt: Prompt,
+    body: Bytes,
+}
+
+/// When the requests of the stage under way are due.
+enum Due {
+    Open(std::iter::Peekable<Box<dyn Iterator<Item = i64>>>),
+    Closed {
+        slots: VecDeque<i64>,
+        concurrency: usize,
+    },
+}
+
+impl Due {
+    fn next_ns(&mut self) -> Option<i64> {
+        match self {
+            Self::Open(deadlines) => deadlines.peek().copied(),
+            Self::Closed { slots, .. } => slots.front().copied(),
+        }
+    }
+
+    fn take(&mut self) -> Option<i64> {
+        match self {
+            Self::Open(deadlines) => deadlines.next(),
+            Self::Closed { slots, .. } => slots.pop_front(),
+        }
+    }
+}
+
+/// The stage under way.
+struct Current {
+    number: i64,
+    name: String,
+    phase: Phase,
+    arrivals: Arrivals,
+    prompts: PromptSource,
+    due: Due,
+    started_ns: i64,
+    /// When it stops sending; `None` where a number of requests ends it.
+    ends_ns: Option<i64>,
+    /// Requests that it may still send; `None` where time ends it.
+    left: Option<u64>,
+    missed: i64,
+    prepared: Option<Prepared>,
+}
+
+/// What was counted since the last tick.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tick {
+    offered: i64,
+    completed: i64,
+    good: i64,
+    errors: i64,
+}
+
+/// Sends a run's requests and records what becomes of them.
+pub(crate) struct Generator {
+    client: Rc<Client>,
+    clock: Rc<RunClock>,
+    timer: PreciseTimer,
+    shape: Rc<RequestShape>,
+    outside: Outside,
+    recorder: Recorder,
+    ended: mpsc::UnboundedReceiver<Measured>,
+    report: mpsc::UnboundedSender<Measured>,
+    cancel: watch::Sender<bool>,
+    brake: watch::Receiver<Brake>,
+    watch: AbortWatch,
+    recent: Recent,
+    next_request: u64,
+    next_stage: i64,
+    steady_begun: usize,
+    in_flight: usize,
+    sent: u64,
+    ok: u64,
+    errors: u64,
+    missed: u64,
+    tick: Tick,
+    next_tick_ns: i64,
+    next_round_ns: i64,
+    /// Set when the run has to end before its plan does.
+    ending: Option<Ending>,
+}
+
+impl Generator {
+    pub(crate) fn new(
+        client: Rc<Client>,
+        clock: Rc<RunClock>,
+        timer: PreciseTimer,
+        shape: RequestShape,
+        outside: Outside,
+        recorder: Recorder,
+    ) -> Self {
+        // Unbounded in type only: each request in flight reports once, and
+        // requests in flight are limited.
+        let (report, ended) = mpsc::unbounded_channel();
+        Self {
+            client,
+            clock,
+            timer,
+            shape: Rc::new(shape),
+            brake: outside.stop.watch(),
+            watch: AbortWatch::new(outside.abort),
+            outside,
+            recorder,
+            ended,
+            report,
+            cancel: watch::Sender::new(false),
+            recent: Recent::default(),
+            next_request: 0,
+            next_stage: 0,
+            steady_begun: 0,
+            in_flight: 0,
+            sent: 0,
+            ok: 0,
+            errors: 0,
+            missed: 0,
+            tick: Tick::default(),
+            next_tick_ns: SECOND_NS,
+            next_round_ns: 0,
+            ending: None,
+        }
+    }
+
+    /// Changes what the following requests have in common.
+    pub(crate) fn set_options(&mut self, options: ChatOptions) {
+        Rc::make_mut(&mut self.shape).options = options;
+    }
+
+    /// Sends one request by itself, as a stage of its own, and waits for it.
+    pub(crate) async fn probe(&mut self, prompts: &PromptSource, output_tokens: u32) -> Measured {
+        let started_ns = self.clock.now_ns();
+        let stage = self.next_stage;
+        self.next_stage += 1;
+        let request_id = self.take_request_id();
+        let mut prompt = prompts.next(request_id);
+        prompt.output_tokens_asked = output_tokens;
+        let prepared = self.prepare(request_id, prompt);
+        self.dispatch(stage, Phase::Probe, started_ns, prepared);
+        let measured = loop {
+            tokio::select! {
+                biased;
+                ended = self.ended.recv() => {
+                    let measured = ended.expect("the loop holds a sender");
+                    self.count_end(&measured);
+                    break measured;
+                }
+                _ = self.brake.changed() => {
+                    if matches!(*self.brake.borrow_and_update(), Brake::Stopped { .. }) {
+                        self.cancel.send_replace(true);
+                    }
+                }
+            }
+        };
+        self.recorder.waiting().ended.push(measured.clone());
+        let run = StageRun {
+            stage,
+            started_ns,
+            duration_ns: self.clock.now_ns() - started_ns,
+            missed: 0,
+        };
+        self.record_stage(&run, "probe", Phase::Probe, None, Some(1));
+        measured
+    }
+
+    /// Runs the stages of a plan, one after another.
+    pub(crate) async fn run(&mut self, plan: &[StagePlan]) -> Ending {
+        for (index, stage) in plan.iter().enumerate() {
+            self.stage(stage).await;
+            let last = index + 1 == plan.len();
+            if self.ending.is_some() || last || !stage.hands_over {
+                self.drain().await;
+            }
+            if let Some(ending) = self.ending.take() {
+                return ending;
+            }
+        }
+        Ending::Finished
+    }
+
+    /// Gives back the recorder with all that was measured.
+    pub(crate) fn into_recorder(mut self) -> Recorder {
+        // The last second is as long as it was; without it sums would not add up.
+        self.push_tick(None);
+        self.recorder
+    }
+
+    async fn stage(&mut self, plan: &StagePlan) {
+        let started_ns = self.clock.now_ns();
+        let (ends_ns, left) = match plan.end {
+            StageEnd::After(duration) => (Some(started_ns + nanos(duration)), None),
+            StageEnd::Requests(requests) => (None, Some(requests)),
+        };
+        let mut stage = Current {
+            number: self.next_stage,
+            name: plan.name.clone(),
+            phase: plan.phase,
+            arrivals: plan.arrivals,
+            prompts: plan.prompts.clone(),
+            due: self.due(plan, started_ns),
+            started_ns,
+            ends_ns,
+            left,
+            missed: 0,
+            prepared: None,
+        };
+        self.next_stage += 1;
+        self.steady_begun += usize::from(plan.phase == Phase::Steady);
+        let planned = stage.ends_ns.map_or(0, |ends_ns| ends_ns - started_ns);
+        self.record(&stage, planned);
+        while self.ending.is_none() && !self.is_over(&mut stage) {
+            self.send_what_is_due(&mut stage);
+            if stage.prepared.is_none() {
+                stage.prepared = Some(self.prepare_next(&stage.prompts));
+            }
+            self.wait(&mut stage).await;
+        }
+        if let Some(unsent) = stage.prepared.take() {
+            // Its number goes to the next request: numbers have no gaps.
+            self.next_request = unsent.request_id;
+        }
+        // A stage that a number of requests ends lasts until the last of them has ended.
+        if stage.ends_ns.is_none() && self.ending.is_none() {
+            self.drain().await;
+        }
+        let until_ns = match stage.ends_ns {
+            Some(ends_ns) => ends_ns.min(self.clock.now_ns()),
+            None => self.clock.now_ns(),
+        };
+        self.record(&stage, until_ns - started_ns);
+    }
+
+    fn due(&self, plan: &StagePlan, started_ns: i64) -> Due {
+        if let Some(deadlines) = plan.deadlines() {
+            let absolute = deadlines.map(move |offset| started_ns + nanos(offset));
+            let absolute: Box<dyn Iterator<Item = i64>> = Box::new(absolute);
+            return Due::Open(absolute.peekable());
+        }
+        let concurrency = plan
+            .arrivals
+            .concurrency()
+            .map_or(1, |slots| slots.get() as usize);
+        let opening = match (plan.phase, plan.end) {
+            (Phase::WarmUp, StageEnd::After(duration)) => duration,
+            _ => Duration::ZERO,
+        };
+        let slots = plan
+            .arrivals
+            .slot_openings(opening)
+            .skip(self.in_flight)
+            .map(|offset| started_ns + nanos(offset))
+            .collect();
+        Due::Closed { slots, concurrency }
+    }
+
+    fn is_over(&mut self, stage: &mut Current) -> bool {
+        let now_ns = self.clock.now_ns();
+        match (stage.ends_ns, stage.left) {
+            // What fell due before the end is still sent, however late.
+            (Some(ends_ns), _) => {
+                now_ns >= ends_ns && stage.due.next_ns().is_none_or(|due_ns| due_ns >= ends_ns)
+            }
+            (None, Some(left)) => left == 0,
+            (None, None) => true,
+        }
+    }
+
+    fn send_what_is_due(&mut self, stage: &mut Current) {
+        let paused = *self.brake.borrow() == Brake::Paused;
+        loop {
+            let now_ns = self.clock.now_ns();
+            let due_ns = stage.due.next_ns();
+            let Some(due_ns) = due_ns.filter(|due_ns| *due_ns <= now_ns) else {
+                return;
+            };
+            let past_end = stage.ends_ns.is_some_and(|ends_ns| due_ns >= ends_ns);
+            if past_end || stage.left == Some(0) {
+                return;
+            }
+            let closed = matches!(stage.due, Due::Closed { .. });
+            if paused && closed {
+                return;
+            }
+            stage.due.take();
+            self.tick.offered += 1;
+            stage.left = stage.left.map(|left| left - 1);
+            if paused || self.in_flight >= self.outside.in_flight_limit {
+                stage.missed += 1;
+                self.missed += 1;
+                continue;
+            }
+            let prepared = stage
+                .prepared
+                .take()
+                .unwrap_or_else(|| self.prepare_next(&stage.prompts));
+            self.dispatch(stage.number, stage.phase, due_ns, prepared);
+        }
+    }
+
+    async fn wait(&mut self, stage: &mut Current) {
+        let paused = *self.brake.borrow() == Brake::Paused;
+        let due_ns = stage.due.next_ns().filter(|_| !paused);
+        let until_ns = [
+            due_ns,
+            stage
+                .ends_ns
+                .filter(|ends_ns| *ends_ns > self.clock.now_ns()),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.next_round_ns.min(self.next_tick_ns), i64::min);
+        tokio::select! {
+            biased;
+            ended = self.ended.recv() => {
+                let measured = ended.expect("the loop holds a sender");
+                self.on_end(measured, Some(stage));
+                // Whatever else has ended by now, before the next look at the clock.
+                while let Ok(measured) = self.ended.try_recv() {
+                    self.on_end(measured, Some(stage));
+                }
+            }
+            () = self.timer.sleep_until(self.clock.instant(until_ns)) => {}
+            _ = self.brake.changed() => {
+                self.heed_brake();
+            }
+        }
+        self.look_after(Some(stage));
+    }
+
+    fn heed_brake(&mut self) {
+        if let Brake::Stopped { by } = &*self.brake.borrow_and_update() {
+            self.ending.get_or_insert(Ending::Stopped(by.clone()));
+        }
+    }
+
+    /// Waits for the requests in flight, up to their timeout, and gives up the rest.
+    async fn drain(&mut self) {
+        let stopped = |ending: &Option<Ending>| {
+            matches!(ending, Some(Ending::Stopped(_) | Ending::Aborted(_)))
+        };
+        let mut grace = match stopped(&self.ending) {
+            true => STOP_GRACE.min(self.shape.timeout),
+            false => self.shape.timeout,
+        };
+        let began_ns = self.clock.now_ns();
+        while self.in_flight > 0 {
+            let deadline_ns = began_ns + nanos(grace);
+            let now_ns = self.clock.now_ns();
+            if now_ns >= deadline_ns {
+                self.cancel.send_replace(true);
+            }
+            let until_ns = if now_ns < deadline_ns {
+                deadline_ns.min(self.next_round_ns)
+            } else {
+                self.next_round_ns
+            };
+            tokio::select! {
+                biased;
+                ended = self.ended.recv() => {
+                    self.on_end(ended.expect("the loop holds a sender"), None);
+                }
+                () = self.timer.sleep_until(self.clock.instant(until_ns)) => {}
+                _ = self.brake.changed() => {
+                    let was_stopped = stopped(&self.ending);
+                    self.heed_brake();
+                    if !was_stopped && stopped(&self.ending) {
+                        let since = self.clock.now_ns() - began_ns;
+                        grace = STOP_GRACE + Duration::from_nanos(u64::try_from(since).unwrap_or(0));
+                    }
+                }
+            }
+            self.look_after(None);
+        }
+        self.cancel.send_replace(false);
+    }
+
+    /// What has to be done a few times a second.
+    fn look_after(&mut self, stage: Option<&Current>) {
+        let now_ns = self.clock.now_ns();
+        while now_ns >= self.next_tick_ns {
+            self.push_tick(stage);
+        }
+        if now_ns < self.next_round_ns {
+            return;
+        }
+        self.next_round_ns = now_ns + ROUND_NS;
+        self.clock.resample();
+        if self.ending.is_none() {
+            let at = Duration::from_nanos(u64::try_from(now_ns).unwrap_or(0));
+            self.ending = self.watch.check(at, self.in_flight).map(Ending::Aborted);
+        }
+        if !self.recorder.flush() && self.ending.is_none() {
+            self.ending = Some(Ending::Incomplete(
+                "the spool cannot be written".to_string(),
+            ));
+        }
+        self.show(stage, now_ns);
+    }
+
+    fn push_tick(&mut self, stage: Option<&Current>) {
+        let tick = std::mem::take(&mut self.tick);
+        let run_id = self.shape.run_id;
+        let backlog = match stage {
+            Some(Current {
+                due: Due::Open(_),
+                arrivals,
+                started_ns,
+                ..
+            }) => {
+                // What was due and has not ended, over what the load alone keeps in flight.
+                let begun = self.next_tick_ns > *started_ns && arrivals.offered_rate().is_some();
+                if begun { self.in_flight as i64 } else { 0 }
+            }
+            _ => 0,
+        };
+        let row = TickRow {
+            run_id,
+            run_key: run_id.run_key(),
+            date: run_id.date(),
+            at_ns: self.next_tick_ns,
+            offered: tick.offered,
+            completed: tick.completed,
+            good: tick.good,
+            errors: tick.errors,
+            in_flight: self.in_flight as i64,
+            backlog,
+            server_running: None,
+            server_waiting: None,
+            kv_cache_usage: None,
+            prefix_cache_hit_rate: None,
+            spec_accept_rate: None,
+        };
+        self.recorder.waiting().ticks.push(row);
+        self.next_tick_ns += SECOND_NS;
+    }
+
+    fn show(&mut self, stage: Option<&Current>, now_ns: i64) {
+        let Some(stage) = stage else {
+            let in_flight = self.in_flight;
+            self.outside
+                .progress
+                .send_replace(Progress::Draining { in_flight });
+            return;
+        };
+        let (completed_rps, ttft_p50, ttft_p99) = self.recent.figures(now_ns);
+        let elapsed = Duration::from_nanos(u64::try_from(now_ns).unwrap_or(0));
+        let warming = usize::from(stage.phase == Phase::WarmUp);
+        let snapshot = LiveSnapshot {
+            profile: self.outside.profile.clone(),
+            stage: (self.steady_begun + warming).max(1),
+            stages: self.outside.steady_stages,
+            stage_name: stage.name.clone(),
+            offered_rps: stage.arrivals.offered_rate().map(|rate| rate.per_second()),
+            concurrency: stage.arrivals.concurrency().map(|slots| slots.get()),
+            in_flight: self.in_flight,
+            completed_rps,
+            sent: self.sent,
+            ok: self.ok,
+            errors: self.errors,
+            missed: self.missed,
+            ttft_p50,
+            ttft_p99,
+            elapsed,
+            left: self.outside.expected.saturating_sub(elapsed),
+            paused: *self.brake.borrow() == Brake::Paused,
+        };
+        self.outside.progress.send_replace(Progress::Live(snapshot));
+    }
+
+    fn on_end(&mut self, measured: Measured, stage: Option<&mut Current>) {
+        self.count_end(&measured);
+        if let Some(Current {
+            due: Due::Closed { slots, concurrency },
+            ..
+        }) = stage
+            && self.in_flight + slots.len() < *concurrency
+        {
+            // A slot falls free when the reply is there, not when we notice.
+            slots.push_back(measured.trace.done_ns.min(self.clock.now_ns()));
+        }
+        self.recorder.waiting().ended.push(measured);
+    }
+
+    fn count_end(&mut self, measured: &Measured) {
+        self.in_flight -= 1;
+        let ok = measured.is_ok();
+        self.ok += u64::from(ok);
+        self.errors += u64::from(!ok);
+        self.tick.completed += i64::from(ok);
+        self.tick.good += i64::from(measured.is_good());
+        self.tick.errors += i64::from(!ok);
+        let done_ns = measured.trace.done_ns;
+        self.recent.add(done_ns, ok, measured.metrics.ttft_ns);
+        self.watch.ended(
+            Duration::from_nanos(u64::try_from(done_ns).unwrap_or(0)),
+            ok,
+        );
+    }
+
+    fn take_request_id(&mut self) -> u64 {
+        let request_id = self.next_request;
+        self.next_request += 1;
+        request_id
+    }
+
+    fn prepare_next(&mut self, prompts: &PromptSource) -> Prepared {
+        let request_id = self.take_request_id();
+        self.prepare(request_id, prompts.next(request_id))
+    }
+
+    fn prepare(&self, request_id: u64, prompt: Prompt) -> Prepared {
+        let body = ChatRequest {
+            model: &self.shape.model,
+            messages: &[Message::user(&prompt.text)],
+            output_tokens: Some(prompt.output_tokens_asked),
+            options: self.shape.options,
+        }
+        .body();
+        Prepared {
+            request_id,
+            prompt,
+            body: body.into(),
+        }
+    }
+
+    fn dispatch(&mut self, stage: i64, phase: Phase, scheduled_ns: i64, prepared: Prepared) {
+        let begun_ns = self.clock.now_ns();
+        let request_id = prepared.request_id as i64;
+        self.in_flight += 1;
+        self.sent += 1;
+        self.recorder.waiting().sends.push(SendRow {
+            request_id,
+            stage,
+            scheduled_ns,
+            sent_ns: begun_ns,
+        });
+        let request = Request {
+            client: self.client.clone(),
+            clock: self.clock.clone(),
+            shape: self.shape.clone(),
+            identity: RequestIdentity {
+                request_id,
+                stage,
+                phase,
+                workload_class: Some(prepared.prompt.class),
+            },
+            prompt_tokens: prepared.prompt.prompt_tokens_asked,
+            output_tokens: prepared.prompt.output_tokens_asked,
+            body: prepared.body,
+            scheduled_ns,
+            begun_ns,
+        };
+        let report = self.report.clone();
+        let cancel = self.cancel.subscribe();
+        tokio::task::spawn_local(async move {
+            let measured = request.run(cancel).await;
+            // The loop is gone only when its run was given up as a whole.
+            report.send(measured).ok();
+        });
+    }
+
+    fn record(&mut self, stage: &Current, duration_ns: i64) {
+        let run = StageRun {
+            stage: stage.number,
+            started_ns: stage.started_ns,
+            duration_ns,
+            missed: stage.missed,
+        };
+        let offered = stage.arrivals.offered_rate().map(|rate| rate.per_second());
+        let concurrency = stage
+            .arrivals
+            .concurrency()
+            .map(|slots| i64::from(slots.get()));
+        self.record_stage(&run, &stage.name, stage.phase, offered, concurrency);
+    }
+
+    /// Spools how a stage stands; the last row of a stage counts.
+    fn record_stage(
+        &mut self,
+        run: &StageRun,
+        name: &str,
+        phase: Phase,
+        offered_rps: Option<f64>,
+        concurrency: Option<i64>,
+    ) {
+        let row = StageRow {
+            name: name.to_string(),
+            phase: phase.to_string(),
+            offered_rps,
+            concurrency,
+            started_ns: run.started_ns,
+            duration_ns: run.duration_ns,
+            missed: run.missed,
+            ..StageRow::blank(self.shape.run_id, run.stage)
+        };
+        self.recorder.waiting().stages.push(row);
+    }
+}
+
+/// One request on its way.
+struct Request {
+    client: Rc<Client>,
+    clock: Rc<RunClock>,
+    shape: Rc<RequestShape>,
+    identity: RequestIdentity,
+    prompt_tokens: u32,
+    output_tokens: u32,
+    body: Bytes,
+    scheduled_ns: i64,
+    begun_ns: i64,
+}
+
+impl Request {
+    async fn run(self, mut cancel: watch::Receiver<bool>) -> Measured {
+        let mut reply = Reply::asked_as(self.shape.options.transfer);
+        let mut progress = CallProgress::default();
+        let call = Call {
+            path: "/chat/completions",
+            body: Some(self.body),
+            request_id: format!("{}/{}", self.shape.run_id, self.identity.request_id),
+        };
+        let end = tokio::select! {
+            biased;
+            end = self.client.exchange(&call, &mut reply, &mut progress) => end,
+            () = tokio::time::sleep(self.shape.timeout) => BodyEnd::TimedOut,
+            _ = cancel.wait_for(|cancelled| *cancelled) => BodyEnd::Cancelled,
+        };
+        let end = progress.end(end, self.clock.now_ns());
+        let outcome = reply.finish(end.end, self.client.endpoint().redaction());
+        let trace = RequestTrace {
+            identity: self.identity,
+            scheduled_ns: self.scheduled_ns,
+            sent_ns: end.sent_ns.unwrap_or(self.begun_ns),
+            done_ns: end.done_ns,
+            retries: end.retries,
+            timestamp_source: end.timestamp_source,
+            reply: outcome,
+        };
+        Measured::of(
+            trace,
+            &self.shape.slo,
+            self.prompt_tokens,
+            self.output_tokens,
+        )
+    }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX / 4)
+}

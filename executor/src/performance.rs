@@ -1,0 +1,200 @@
+//! The performance pillar: from a job to published runs.
+//!
+//! [`run_job`] asks the subject whether it answers, then runs each profile:
+//! spool, probe, stages, seal, publish. Whatever ends a run, what was measured
+//! is sealed and published with a verdict that says so. [`recover`] does the
+//! rest for runs whose process died.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use plimsoll_ingest::{JobId, RunRow, Timestamp, Trigger, Verdict, WarehouseLocation};
+use tokio::sync::{oneshot, watch};
+
+mod columns;
+mod job;
+mod measure;
+mod recovery;
+mod seal;
+mod subject;
+
+pub use crate::load::endpoint::{ApiKey, Endpoint, EndpointError};
+pub use crate::load::live::{LiveSnapshot, Progress};
+pub use crate::load::stop::{Brake, StopSignal};
+pub use recovery::{RecoverError, Recovered, recover};
+pub use subject::SubjectError;
+
+use crate::load::abort::AbortRules;
+use crate::load::profile::Profile;
+use crate::load::stamped::Stamping;
+use crate::slo::Slo;
+
+/// What is to be measured: one endpoint, by one or more profiles in this order.
+#[derive(Debug, Clone)]
+pub struct JobRequest {
+    /// The endpoint that serves the model.
+    pub endpoint: Endpoint,
+    /// The model, as requests name it.
+    pub model: String,
+    /// The profiles, their settings resolved.
+    pub profiles: Vec<Profile>,
+    /// What is demanded of each.
+    pub slo: Slo,
+    /// When to end a run early.
+    pub abort: AbortRules,
+    /// Labels of the runs.
+    pub labels: BTreeMap<String, String>,
+    /// Who asks.
+    pub triggered_by: String,
+    /// What asks.
+    pub trigger: Trigger,
+    /// Who takes the receive times.
+    pub stamping: Stamping,
+}
+
+/// One run of a job, as it ended.
+#[derive(Debug, Clone)]
+pub struct RunOutcome {
+    /// The run's row, as it is in the warehouse or in the spool.
+    pub run: RunRow,
+    /// Why it is not in the warehouse yet; its spool stays. `None` where it is.
+    pub unpublished: Option<String>,
+    /// Why its verdict is `error`, where the subject is the cause.
+    pub failure: Option<SubjectError>,
+}
+
+/// A job, as it ended.
+#[derive(Debug, Clone)]
+pub struct JobOutcome {
+    /// The job.
+    pub job_id: JobId,
+    /// The worst verdict of its runs.
+    pub verdict: Verdict,
+    /// Its runs, in order; fewer than its profiles where one ended the job.
+    pub runs: Vec<RunOutcome>,
+}
+
+/// Why a job came to no run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The subject does not answer as it should.
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+    /// The warehouse cannot take the results.
+    #[error("the warehouse `{warehouse}` cannot be written: {reason}")]
+    Warehouse {
+        /// The warehouse.
+        warehouse: String,
+        /// Why.
+        reason: String,
+    },
+    /// The spool cannot hold them on the way.
+    #[error("the spool `{path}` cannot be written: {reason}")]
+    Spool {
+        /// The spool's folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// This host refuses what the generator needs.
+    #[error("the load generator cannot start: {reason}")]
+    Generator {
+        /// Why.
+        reason: String,
+    },
+    /// It was stopped before anything was sent.
+    #[error("stopped by {by} before anything was measured")]
+    Stopped {
+        /// Who or what stopped it.
+        by: String,
+    },
+}
+
+impl JobError {
+    /// What to do about it; `None` where the message says it all.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Subject(error) => error.help(),
+            Self::Warehouse { .. } => {
+                Some("choose a place that this user may write: --warehouse DIR".to_string())
+            }
+            Self::Spool { .. } => {
+                Some("choose a folder with room that this user may write: --spool DIR".to_string())
+            }
+            Self::Generator { .. } => {
+                Some("see `ulimit -a`, and run fewer things here".to_string())
+            }
+            Self::Stopped { .. } => None,
+        }
+    }
+}
+
+/// A seed that no run had before, for runs that set none.
+pub fn fresh_seed() -> u64 {
+    let mut bytes = [0u8; 4];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    u64::from(u32::from_le_bytes(bytes))
+}
+
+/// Lets this process open as many files as the system allows it.
+///
+/// # Errors
+/// The system refuses; the limit stays as it was.
+pub fn raise_open_files() -> std::io::Result<u64> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard)
+}
+
+/// Measures a job and publishes its runs.
+///
+/// Works on a thread of its own with a runtime of its own, so that nothing
+/// else of the process delays what it measures.
+///
+/// # Errors
+/// Only where there is no run at all. A run that failed on the way is in the
+/// outcome, with its verdict and what was measured.
+pub async fn run_job(
+    job: JobRequest,
+    warehouse: &WarehouseLocation,
+    spool_root: &Path,
+    progress: watch::Sender<Progress>,
+    stop: StopSignal,
+) -> Result<JobOutcome, JobError> {
+    let generator = |reason: String| JobError::Generator { reason };
+    let (sender, receiver) = oneshot::channel();
+    let (warehouse, spool_root) = (warehouse.clone(), spool_root.to_path_buf());
+    let thread = std::thread::Builder::new()
+        .name("load".to_string())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let outcome = match runtime {
+                Ok(runtime) => {
+                    let queued_at = Timestamp::now();
+                    let job = job::Job {
+                        request: job,
+                        warehouse,
+                        spool_root,
+                        progress,
+                        stop,
+                        queued_at,
+                    };
+                    tokio::task::LocalSet::new().block_on(&runtime, job.run())
+                }
+                Err(error) => Err(JobError::Generator {
+                    reason: error.to_string(),
+                }),
+            };
+            // Nobody waits any more where the caller was dropped.
+            sender.send(outcome).ok();
+        });
+    thread.map_err(|error| generator(error.to_string()))?;
+    receiver
+        .await
+        .unwrap_or_else(|_| Err(generator("its thread ended early".to_string())))
+}

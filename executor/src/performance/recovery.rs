@@ -1,0 +1,86 @@
+//! Runs whose process died: sealed as incomplete, and published.
+
+use std::path::{Path, PathBuf};
+
+use plimsoll_ingest::publish::publish;
+use plimsoll_ingest::spool::{self, Spool, SpoolError};
+use plimsoll_ingest::{RunId, Timestamp, Verdict, WarehouseLocation};
+
+use super::seal::{RunEnd, SealError, seal};
+use crate::load::recorder::chain;
+use crate::verdict::Ending;
+
+/// Why abandoned spools cannot be looked for.
+#[derive(Debug, thiserror::Error)]
+#[error("abandoned spools cannot be looked for: {reason}")]
+pub struct RecoverError {
+    reason: String,
+}
+
+/// What became of abandoned spools.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Runs that are in the warehouse now, with their verdicts.
+    pub published: Vec<(RunId, Verdict)>,
+    /// Spools that stay, and why.
+    pub failed: Vec<(PathBuf, String)>,
+}
+
+/// Publishes the abandoned spools below `root` that belong to `warehouse`.
+/// Those of other warehouses, and those whose process lives, are left alone.
+///
+/// # Errors
+/// Only where the folder of spools cannot be read; what fails with one spool
+/// is in the result.
+pub async fn recover(
+    root: &Path,
+    warehouse: &WarehouseLocation,
+) -> Result<Recovered, RecoverError> {
+    let folders = spool::list(root).map_err(|error| RecoverError {
+        reason: chain(&error),
+    })?;
+    let mut recovered = Recovered::default();
+    for folder in folders {
+        match recover_one(&folder, warehouse).await {
+            Ok(Some(run)) => recovered.published.push(run),
+            Ok(None) => {}
+            Err(reason) => recovered.failed.push((folder, reason)),
+        }
+    }
+    Ok(recovered)
+}
+
+async fn recover_one(
+    folder: &Path,
+    warehouse: &WarehouseLocation,
+) -> Result<Option<(RunId, Verdict)>, String> {
+    let text = |error: SpoolError| chain(&error);
+    let Some(mut spool) = Spool::take_over(folder).map_err(text)? else {
+        return Ok(None);
+    };
+    if spool.manifest().warehouse != warehouse.to_string() {
+        return Ok(None);
+    }
+    let run_id = spool.manifest().run_id;
+    if !spool.contents().map_err(text)?.sealed() {
+        let end = RunEnd {
+            ending: Ending::Incomplete("its process ended in the middle of it".to_string()),
+            environment_change: None,
+            finished_at: Timestamp::now(),
+            job: Some(&[]),
+        };
+        match seal(&mut spool, end) {
+            Ok(_) => {}
+            // Nothing was measured, and nothing says what was to be.
+            Err(SealError::NoRun) => {
+                spool.remove().map_err(text)?;
+                return Ok(None);
+            }
+            Err(error) => return Err(chain(&error)),
+        }
+    }
+    let published = publish(spool, warehouse)
+        .await
+        .map_err(|error| chain(&error))?;
+    Ok(Some((run_id, published.verdict)))
+}

@@ -1,0 +1,483 @@
+//! From a spool's facts to the rows that sum them up, and the seal.
+//!
+//! The same for a run that ended as planned and for one whose process died:
+//! what decides is in the spool, and memory holds one column at a time.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use plimsoll_ingest::spool::{SendRow, Spool, SpoolContents, SpoolError, Tag};
+use plimsoll_ingest::{
+    EnvelopeRow, FailureKind, JobRow, Phase, RequestRow, RequestStatus, RunRow, StageRow, Table,
+    TableRow, Timestamp, TimestampSource, Verdict,
+};
+use serde_json::Value;
+
+use super::columns::{ReadError, for_each_gap, for_each_request};
+use crate::load::percentile::{Percentiles, PooledCount, PooledSelection, percentiles};
+use crate::load::profile::Profile;
+use crate::load::stage::{
+    GeneratorReport, RequestColumn, StageLatencies, StageStats, StageTally, StageWindow,
+    in_flight_max,
+};
+use crate::slo::Slo;
+use crate::verdict::{Ending, Judged, RunFacts, VerdictReason, judge};
+
+/// Why a spool could not be sealed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SealError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Row(#[from] plimsoll_ingest::RowError),
+    #[error("the spool holds no row of its run; it was killed before it began")]
+    NoRun,
+}
+
+/// How a run came to its end, as far as the spool does not say.
+pub(super) struct RunEnd<'a> {
+    pub(super) ending: Ending,
+    pub(super) environment_change: Option<String>,
+    pub(super) finished_at: Timestamp,
+    /// Verdicts of the job's earlier runs, where this one is its last.
+    pub(super) job: Option<&'a [Verdict]>,
+}
+
+/// Sums up a spool and seals it. Returns the run's row.
+pub(super) fn seal(spool: &mut Spool, end: RunEnd<'_>) -> Result<RunRow, SealError> {
+    let contents = spool.contents()?;
+    let mut run: RunRow = draft(&contents)?.ok_or(SealError::NoRun)?;
+    let stages = stage_rows(&contents)?;
+    let unfinished = unfinished(&contents, &run, &stages)?;
+    let contents = match unfinished.is_empty() {
+        true => contents,
+        false => {
+            let rows = RequestRow::to_batch(&unfinished)?;
+            spool.append(Tag::Facts(Table::Requests), &rows)?;
+            spool.contents()?
+        }
+    };
+    let summary = Summary::of(&contents, stages, &run, &end)?;
+    summary.fill(&mut run, end.finished_at);
+    let mut finals: Vec<(Table, RecordBatch)> = Vec::new();
+    if let Some(envelope) = draft::<EnvelopeRow>(&contents)? {
+        finals.push((Table::Envelopes, EnvelopeRow::to_batch(&[envelope])?));
+    }
+    finals.push((Table::Stages, StageRow::to_batch(&summary.rows())?));
+    finals.push((Table::Runs, RunRow::to_batch(std::slice::from_ref(&run))?));
+    if let (Some(earlier), Some(mut job)) = (end.job, draft::<JobRow>(&contents)?) {
+        let all = earlier.iter().copied().chain([summary.judged.verdict]);
+        job.verdict = Verdict::worst(all).unwrap_or(Verdict::Error).to_string();
+        job.finished_at = end.finished_at;
+        job.runs = earlier.len() as i64 + 1;
+        finals.push((Table::Jobs, JobRow::to_batch(&[job])?));
+    }
+    spool.seal(&finals)?;
+    Ok(run)
+}
+
+/// The last drafted row of a table.
+fn draft<R: TableRow>(contents: &SpoolContents) -> Result<Option<R>, SealError> {
+    let mut last = None;
+    for batch in contents.batches(Tag::Draft(R::TABLE)) {
+        last = R::from_batch(&batch?)?.pop().or(last);
+    }
+    Ok(last)
+}
+
+/// The stages as they stood last, by number.
+fn stage_rows(contents: &SpoolContents) -> Result<Vec<StageRow>, SealError> {
+    let mut stages = BTreeMap::new();
+    for batch in contents.batches(Tag::Draft(Table::Stages)) {
+        for row in StageRow::from_batch(&batch?)? {
+            stages.insert(row.stage, row);
+        }
+    }
+    Ok(stages.into_values().collect())
+}
+
+/// Rows of requests that were sent and whose end is not in the spool.
+fn unfinished(
+    contents: &SpoolContents,
+    run: &RunRow,
+    stages: &[StageRow],
+) -> Result<Vec<RequestRow>, SealError> {
+    let mut ended: Vec<bool> = Vec::new();
+    let mut last_ns = 0;
+    for_each_request(contents, |request_id, facts| {
+        let index = usize::try_from(request_id).unwrap_or(0);
+        if index >= ended.len() {
+            ended.resize(index + 1, false);
+        }
+        ended[index] = true;
+        last_ns = last_ns.max(facts.done_ns);
+    })?;
+    let mut open: Vec<SendRow> = Vec::new();
+    for batch in contents.batches(Tag::Sends) {
+        let batch = batch?;
+        let rows = SendRow::from_batch(&batch).ok_or(ReadError::Column {
+            table: Table::Requests,
+            column: "request_id",
+        })?;
+        for row in rows {
+            last_ns = last_ns.max(row.sent_ns);
+            let index = usize::try_from(row.request_id).unwrap_or(usize::MAX);
+            if !ended.get(index).copied().unwrap_or(false) {
+                open.push(row);
+            }
+        }
+    }
+    let phase_of = |stage: i64| {
+        let row = stages.iter().find(|row| row.stage == stage);
+        row.map_or_else(|| Phase::Steady.to_string(), |row| row.phase.clone())
+    };
+    let cancelled = open.iter().map(|send| RequestRow {
+        stage: send.stage,
+        phase: phase_of(send.stage),
+        scheduled_ns: send.scheduled_ns,
+        sent_ns: send.sent_ns,
+        done_ns: last_ns,
+        status: RequestStatus::Cancelled.to_string(),
+        failure_kind: Some(FailureKind::Harness.to_string()),
+        e2e_ns: last_ns - send.scheduled_ns,
+        queue_ns: send.sent_ns - send.scheduled_ns,
+        timestamp_source: TimestampSource::User.to_string(),
+        ..RequestRow::blank(run.run_id, send.request_id)
+    });
+    Ok(cancelled.collect())
+}
+
+/// All that a run's facts come to.
+struct Summary {
+    rows: Vec<StageRow>,
+    stats: Vec<StageStats>,
+    /// Percentiles over all steady stages together.
+    steady: StageLatencies,
+    judged: Judged,
+    lag_p99: Option<i64>,
+    limit_finding: bool,
+}
+
+impl Summary {
+    fn of(
+        contents: &SpoolContents,
+        rows: Vec<StageRow>,
+        run: &RunRow,
+        end: &RunEnd<'_>,
+    ) -> Result<Self, SealError> {
+        let (profile, slo) = question(run)?;
+        let mut columns = Columns {
+            contents,
+            rows: &rows,
+        };
+        let (stats, steady, lag) = columns.stats()?;
+        let steady_stats = stats.iter().filter(|stage| stage.phase == Phase::Steady);
+        let open = |stage: &&StageStats| stage.offered_rps.is_some();
+        let has_open_loop = steady_stats.clone().any(|stage| open(&stage));
+        // In a closed loop nothing was scheduled before it was sent.
+        let lag_p99 = lag.filter(|_| has_open_loop);
+        let generator = GeneratorReport {
+            schedule_lag_ns_p99: lag_p99,
+            ttft_ns_p50: steady.ttft.map(|ttft| ttft.p50),
+            sent: steady_stats.clone().map(|stage| stage.sent).sum(),
+            missed: steady_stats.map(|stage| stage.missed).sum(),
+        };
+        let judged = judge(&RunFacts {
+            judgement: profile.judgement(),
+            slo: &slo,
+            stages: &stats,
+            generator,
+            ending: end.ending.clone(),
+            environment_change: end.environment_change.clone(),
+        });
+        let limit_finding = profile.limit_finding();
+        Ok(Self {
+            rows,
+            stats,
+            steady,
+            judged,
+            lag_p99,
+            limit_finding,
+        })
+    }
+
+    /// The rows of `stages`.
+    fn rows(&self) -> Vec<StageRow> {
+        let filled = self
+            .rows
+            .iter()
+            .zip(&self.stats)
+            .map(|(row, stats)| filled(row, stats));
+        filled.collect()
+    }
+
+    /// The stages that the headline figures describe.
+    fn headline(&self) -> Vec<&StageStats> {
+        let of_headline = |stage: &&StageStats| match self.judged.headline_stage {
+            Some(number) => stage.stage == number,
+            None => stage.phase == Phase::Steady && !self.limit_finding,
+        };
+        self.stats.iter().filter(of_headline).collect()
+    }
+
+    fn fill(&self, run: &mut RunRow, finished_at: Timestamp) {
+        let judged = &self.judged;
+        run.finished_at = finished_at;
+        run.verdict = judged.verdict.to_string();
+        run.verdict_reasons = serde_json::to_string::<[VerdictReason]>(&judged.reasons)
+            .expect("reasons are plain data");
+        run.headline_stage = judged.headline_stage;
+        run.peak_goodput_rps = judged.peak_goodput_rps;
+        run.peak_throughput_rps = judged.peak_throughput_rps;
+        run.capacity_method = judged.peak_goodput_rps.map(|_| "grid".to_string());
+        run.schedule_lag_ns_p99 = self.lag_p99;
+        let alone = self.stats.iter().zip(&self.rows).find(|(stats, row)| {
+            stats.phase == Phase::Steady && row.concurrency == Some(1) && stats.ok > 0
+        });
+        run.floor_ttft_ns = alone.and_then(|(stats, _)| Some(stats.latencies.ttft?.p50));
+        let headline = self.headline();
+        let latencies = match (judged.headline_stage, headline.first()) {
+            (Some(_), Some(stage)) => stage.latencies,
+            (None, Some(_)) => self.steady,
+            (_, None) => return,
+        };
+        fill_run_latencies(run, &latencies);
+        let sum = |of: fn(&StageStats) -> i64| headline.iter().map(|stage| of(stage)).sum::<i64>();
+        let (sent, ok, good) = (sum(|s| s.sent), sum(|s| s.ok), sum(|s| s.good));
+        if sent > 0 {
+            run.error_rate = Some((sent - ok) as f64 / sent as f64);
+            run.slo_attainment = Some(good as f64 / sent as f64);
+        }
+        let seconds = sum(|stage| stage.duration_ns) as f64 / 1e9;
+        let tokens: f64 = headline
+            .iter()
+            .map(|stage| stage.output_tokens_per_s * stage.duration_ns as f64 / 1e9)
+            .sum();
+        run.output_tokens_per_s = (seconds > 0.0).then(|| tokens / seconds);
+    }
+}
+
+/// The profile and the objectives that a run's row says were used.
+fn question(run: &RunRow) -> Result<(Profile, Slo), ReadError> {
+    let fail = |reason: String| ReadError::Settings { reason };
+    let config: Value =
+        serde_json::from_str(&run.config).map_err(|error| fail(error.to_string()))?;
+    let profile =
+        Profile::from_settings(&config["profile"]).map_err(|error| fail(error.to_string()))?;
+    let slo = config["slo"].as_str().unwrap_or_default();
+    let slo = slo.parse().map_err(|error| fail(format!("{error}")))?;
+    Ok((profile, slo))
+}
+
+fn window_of(row: &StageRow) -> StageWindow {
+    StageWindow {
+        stage: row.stage,
+        phase: row.phase.parse().unwrap_or(Phase::Steady),
+        started_ns: row.started_ns,
+        duration_ns: row.duration_ns,
+        offered_rps: row.offered_rps,
+        missed: row.missed,
+    }
+}
+
+/// Works through the spool one column at a time.
+struct Columns<'a> {
+    contents: &'a SpoolContents,
+    rows: &'a [StageRow],
+}
+
+type Groups = (Vec<Option<Percentiles>>, Option<Percentiles>);
+
+impl Columns<'_> {
+    fn index(&self, stage: i64) -> Option<usize> {
+        self.rows.binary_search_by_key(&stage, |row| row.stage).ok()
+    }
+
+    fn is_steady(&self, index: usize) -> bool {
+        self.rows[index].phase == Phase::Steady.as_str()
+    }
+
+    /// Figures of each stage, percentiles over all steady ones, and the p99 of
+    /// their lag.
+    fn stats(&mut self) -> Result<(Vec<StageStats>, StageLatencies, Option<i64>), ReadError> {
+        let windows: Vec<_> = self.rows.iter().map(window_of).collect();
+        let mut tallies: Vec<_> = windows
+            .iter()
+            .map(|window| StageTally::new(*window))
+            .collect();
+        for_each_request(self.contents, |_, facts| {
+            // A request may reach into the stage after its own, no further.
+            let own = self.index(facts.stage).unwrap_or(0);
+            for tally in tallies.iter_mut().skip(own).take(2) {
+                tally.add(facts);
+            }
+        })?;
+        let (ttft, all_ttft) = self.percentiles(RequestColumn::Ttft)?;
+        let (tpot, all_tpot) = self.percentiles(RequestColumn::Tpot)?;
+        let (e2e, all_e2e) = self.percentiles(RequestColumn::E2e)?;
+        let (queue, all_queue) = self.percentiles(RequestColumn::Queue)?;
+        let (lag, all_lag) = self.percentiles(RequestColumn::Lag)?;
+        let (itl, all_itl) = self.gaps()?;
+        let in_flight = self.in_flight(&windows)?;
+        let stats = tallies.into_iter().enumerate().map(|(index, tally)| {
+            let latencies = StageLatencies {
+                ttft: ttft[index],
+                tpot: tpot[index],
+                itl: itl[index],
+                e2e: e2e[index],
+                queue: queue[index],
+            };
+            let open = self.rows[index].offered_rps.is_some();
+            let lag = lag[index].filter(|_| open).map(|lag| lag.p99);
+            tally.finish(latencies, lag, in_flight[index])
+        });
+        let all = StageLatencies {
+            ttft: all_ttft,
+            tpot: all_tpot,
+            itl: all_itl,
+            e2e: all_e2e,
+            queue: all_queue,
+        };
+        Ok((stats.collect(), all, all_lag.map(|lag| lag.p99)))
+    }
+
+    /// Percentiles of one column, by stage and over all steady ones.
+    fn percentiles(&self, column: RequestColumn) -> Result<Groups, ReadError> {
+        let mut values: Vec<Vec<i64>> = vec![Vec::new(); self.rows.len()];
+        for_each_request(self.contents, |_, facts| {
+            if let (Some(index), Some(value)) = (self.index(facts.stage), column.value(facts)) {
+                values[index].push(value);
+            }
+        })?;
+        let by_stage = values
+            .iter_mut()
+            .map(|values| percentiles(values))
+            .collect();
+        let mut steady: Vec<i64> = Vec::new();
+        for (index, values) in values.into_iter().enumerate() {
+            if self.is_steady(index) {
+                steady.extend(values);
+            }
+        }
+        Ok((by_stage, percentiles(&mut steady)))
+    }
+
+    /// Percentiles of the pooled gaps of ok requests: two passes, since there
+    /// are far more gaps than requests.
+    fn gaps(&self) -> Result<Groups, ReadError> {
+        const NONE: u16 = u16::MAX;
+        let mut stage_of: Vec<u16> = Vec::new();
+        for_each_request(self.contents, |request_id, facts| {
+            let number = usize::try_from(request_id).unwrap_or(0);
+            if number >= stage_of.len() {
+                stage_of.resize(number + 1, NONE);
+            }
+            let index = self.index(facts.stage).filter(|_| facts.is_ok());
+            stage_of[number] = index
+                .and_then(|index| u16::try_from(index).ok())
+                .unwrap_or(NONE);
+        })?;
+        let index_of = |request_id: i64| {
+            let number = usize::try_from(request_id).ok()?;
+            stage_of
+                .get(number)
+                .filter(|index| **index != NONE)
+                .map(|index| usize::from(*index))
+        };
+        let mut counts = vec![PooledCount::default(); self.rows.len()];
+        let mut all = PooledCount::default();
+        for_each_gap(self.contents, |request_id, gap| {
+            if let Some(index) = index_of(request_id) {
+                counts[index].add(gap);
+                if self.is_steady(index) {
+                    all.add(gap);
+                }
+            }
+        })?;
+        let mut by_stage: Vec<PooledSelection> =
+            counts.iter().map(PooledCount::selection).collect();
+        drop(counts);
+        let mut steady = all.selection();
+        for_each_gap(self.contents, |request_id, gap| {
+            if let Some(index) = index_of(request_id) {
+                by_stage[index].add(gap);
+                if self.is_steady(index) {
+                    steady.add(gap);
+                }
+            }
+        })?;
+        let by_stage = by_stage
+            .into_iter()
+            .map(PooledSelection::percentiles)
+            .collect();
+        Ok((by_stage, steady.percentiles()))
+    }
+
+    /// Most requests in flight at once, by stage.
+    fn in_flight(&self, windows: &[StageWindow]) -> Result<Vec<i64>, ReadError> {
+        let mut moments: Vec<(Vec<i64>, Vec<i64>)> = vec![Default::default(); windows.len()];
+        for_each_request(self.contents, |_, facts| {
+            let own = self.index(facts.stage).unwrap_or(0);
+            for (index, (sent, done)) in moments.iter_mut().enumerate().skip(own).take(2) {
+                let reaches_in = facts.done_ns > windows[index].started_ns;
+                if index == own || reaches_in {
+                    sent.push(facts.sent_ns);
+                    done.push(facts.done_ns);
+                }
+            }
+        })?;
+        Ok(moments
+            .iter_mut()
+            .map(|(sent, done)| in_flight_max(sent, done))
+            .collect())
+    }
+}
+
+macro_rules! spread {
+    ($row:ident, $latencies:ident: $($metric:ident => $p50:ident $p90:ident $p95:ident $p99:ident),+) => {
+        $(
+            $row.$p50 = $latencies.$metric.map(|all| all.p50);
+            $row.$p90 = $latencies.$metric.map(|all| all.p90);
+            $row.$p95 = $latencies.$metric.map(|all| all.p95);
+            $row.$p99 = $latencies.$metric.map(|all| all.p99);
+        )+
+    };
+}
+
+fn fill_run_latencies(row: &mut RunRow, latencies: &StageLatencies) {
+    spread!(row, latencies:
+        ttft => ttft_ns_p50 ttft_ns_p90 ttft_ns_p95 ttft_ns_p99,
+        tpot => tpot_ns_p50 tpot_ns_p90 tpot_ns_p95 tpot_ns_p99,
+        itl => itl_ns_p50 itl_ns_p90 itl_ns_p95 itl_ns_p99,
+        e2e => e2e_ns_p50 e2e_ns_p90 e2e_ns_p95 e2e_ns_p99);
+}
+
+fn filled(row: &StageRow, stats: &StageStats) -> StageRow {
+    let mut row = row.clone();
+    row.sent = stats.sent;
+    row.ok = stats.ok;
+    row.good = stats.good;
+    row.errors = stats.errors;
+    row.timeouts = stats.timeouts;
+    row.throughput_rps = stats.throughput_rps;
+    row.goodput_rps = stats.goodput_rps;
+    row.prompt_tokens = stats.prompt_tokens;
+    row.output_tokens = stats.output_tokens;
+    row.prompt_tokens_asked = stats.prompt_tokens_asked;
+    row.output_tokens_asked = stats.output_tokens_asked;
+    row.in_flight_max = stats.in_flight_max;
+    row.backlog_slope = stats.backlog.map(|trend| trend.slope_rps);
+    row.achieved_ratio = stats.achieved_ratio;
+    row.schedule_lag_ns_p99 = stats.schedule_lag_ns_p99;
+    row.valid = stats.is_valid();
+    let latencies = &stats.latencies;
+    spread!(row, latencies:
+        ttft => ttft_ns_p50 ttft_ns_p90 ttft_ns_p95 ttft_ns_p99,
+        tpot => tpot_ns_p50 tpot_ns_p90 tpot_ns_p95 tpot_ns_p99,
+        itl => itl_ns_p50 itl_ns_p90 itl_ns_p95 itl_ns_p99,
+        e2e => e2e_ns_p50 e2e_ns_p90 e2e_ns_p95 e2e_ns_p99,
+        queue => queue_ns_p50 queue_ns_p90 queue_ns_p95 queue_ns_p99);
+    row
+}

@@ -1,0 +1,283 @@
+//! Subjects that fail, and generators that are killed.
+
+use std::net::SocketAddr;
+
+use plimsoll_executor::performance::{Endpoint, JobError, SubjectError, recover};
+use plimsoll_executor::simulate::AccessKey;
+use plimsoll_ingest::{RequestRow, RunRow, StageRow, Verdict};
+
+use crate::world::{World, config, serve};
+
+fn subject_error(error: JobError) -> SubjectError {
+    match error {
+        JobError::Subject(error) => error,
+        other => panic!("a fault of the subject: {other}"),
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_host_is_said_and_nothing_is_made() {
+    let world = World::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = closed.local_addr().expect("address");
+    drop(closed);
+    let error = subject_error(
+        world
+            .run(world.job(address, "smoke", &[]))
+            .await
+            .expect_err("down"),
+    );
+    assert!(matches!(error, SubjectError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("refused"), "{error}");
+    assert!(!world.warehouse.folder().exists());
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_said_without_showing_it() {
+    let world = World::new();
+    let mut config = config();
+    config.api_key = Some(AccessKey::new("right-key-123"));
+    let address = serve(config);
+    let mut job = world.job(address, "smoke", &[]);
+    let key = plimsoll_executor::performance::ApiKey::new("wrong-key-456").expect("a key");
+    job.endpoint = Endpoint::new(&format!("http://{address}/v1"), Some(&key)).expect("a URL");
+    let error = subject_error(world.run(job).await.expect_err("401"));
+    assert!(error.to_string().contains("401"), "{error}");
+    assert!(
+        error.to_string().contains("the API key is refused"),
+        "{error}"
+    );
+    assert!(!format!("{error} {error:?}").contains("456"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_model_names_those_that_are_served() {
+    let world = World::new();
+    let address = serve(config());
+    let mut job = world.job(address, "smoke", &[]);
+    job.model = "llama".to_string();
+    let outcome = world.run(job).await.expect("a run that could not run");
+    assert_eq!(outcome.verdict, Verdict::Error);
+    let failure = outcome.runs[0]
+        .failure
+        .as_ref()
+        .expect("the subject is the cause");
+    assert!(
+        matches!(failure, SubjectError::NoSuchModel { .. }),
+        "{failure}"
+    );
+    assert_eq!(failure.help().as_deref(), Some("it serves: sim"));
+    let requests: Vec<RequestRow> = world.rows().await;
+    assert_eq!(requests.len(), 1, "the probe that was sent is a row");
+    assert_eq!(requests[0].http_status, Some(404));
+}
+
+#[tokio::test]
+async fn a_base_without_its_version_gets_the_hint() {
+    let world = World::new();
+    let address = serve(config());
+    let mut job = world.job(address, "smoke", &[]);
+    job.endpoint = Endpoint::new(&format!("http://{address}"), None).expect("a URL");
+    let outcome = world.run(job).await.expect("a run that could not run");
+    let failure = outcome.runs[0]
+        .failure
+        .as_ref()
+        .expect("the subject is the cause");
+    let help = failure.help().expect("help");
+    assert!(
+        help.contains(&format!("try --url http://{address}/v1")),
+        "{failure}: {help}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_after_the_timeout() {
+    let world = World::new();
+    let mut config = config();
+    config.faults = vec!["hang".parse().expect("a fault")];
+    let address = serve(config);
+    let job = world.job(address, "smoke", &["request.timeout=1s"]);
+    let outcome = world.run(job).await.expect("a run that could not run");
+    let failure = outcome.runs[0]
+        .failure
+        .as_ref()
+        .expect("the subject is the cause");
+    assert!(matches!(failure, SubjectError::Hangs { .. }), "{failure}");
+    let requests: Vec<RequestRow> = world.rows().await;
+    assert_eq!(requests[0].status, "timeout");
+}
+
+#[tokio::test]
+async fn a_server_that_dies_in_the_middle_leaves_rows_by_kind() {
+    let world = World::new();
+    let mut config = config();
+    config.faults = vec!["crash:after=10".parse().expect("a fault")];
+    let address = serve(config);
+    let set = [
+        "workload.output_tokens=2",
+        "arrivals=constant",
+        "rate=20",
+        "duration=2s",
+        "warm_up=0s",
+    ];
+    let outcome = world
+        .run(world.job(address, "stability", &set))
+        .await
+        .expect("a run");
+    assert!(
+        outcome.verdict > Verdict::Degraded,
+        "{}",
+        outcome.runs[0].run.verdict_reasons
+    );
+    let requests: Vec<RequestRow> = world.rows().await;
+    let failed = requests
+        .iter()
+        .filter(|row| row.status == "connection")
+        .count();
+    assert!(failed >= 20, "{failed} of {}", requests.len());
+    let stages: Vec<StageRow> = world.rows().await;
+    let steady = stages
+        .iter()
+        .find(|row| row.phase == "steady")
+        .expect("a steady stage");
+    assert_eq!(steady.sent, steady.ok + steady.errors);
+    assert_eq!(steady.sent, 40);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_to_count_tokens_is_asked_without() {
+    let world = World::new();
+    let mut config = config();
+    config.faults = vec!["usage-refused".parse().expect("a fault")];
+    let address = serve(config);
+    let outcome = world
+        .run(world.job(address, "smoke", &[]))
+        .await
+        .expect("a run");
+    assert_eq!(
+        outcome.verdict,
+        Verdict::Passed,
+        "{}",
+        outcome.runs[0].run.verdict_reasons
+    );
+    let requests: Vec<RequestRow> = world.rows().await;
+    assert_eq!(requests[0].http_status, Some(400));
+    assert!(
+        requests[1..]
+            .iter()
+            .all(|row| row.token_source.as_deref() == Some("chunks"))
+    );
+}
+
+#[tokio::test]
+async fn something_that_is_no_openai_server_is_told_from_one() {
+    let world = World::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("bind");
+    let address: SocketAddr = listener.local_addr().expect("address");
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0u8; 4096];
+            let read = stream.read(&mut request).await;
+            let page = "<html><body>It works!</body></html>";
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\
+                 connection: close\r\n\r\n{page}",
+                page.len()
+            );
+            if read.is_ok() && stream.write_all(answer.as_bytes()).await.is_err() {
+                break;
+            }
+        }
+    });
+    let outcome = world
+        .run(world.job(address, "smoke", &[]))
+        .await
+        .expect("a run");
+    let failure = outcome.runs[0]
+        .failure
+        .as_ref()
+        .expect("the subject is the cause");
+    assert!(
+        matches!(failure, SubjectError::NotOpenAi { .. }),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn an_abort_rule_ends_the_run_and_says_so() {
+    let world = World::new();
+    let mut config = config();
+    config.faults = vec!["http-error:status=500,every=2".parse().expect("a fault")];
+    let address = serve(config);
+    let set = [
+        "workload.output_tokens=2",
+        "rate=50",
+        "duration=60s",
+        "warm_up=0s",
+    ];
+    let mut job = world.job(address, "stability", &set);
+    job.abort = "error_rate=20%@2s".parse().expect("rules");
+    let outcome = world.run(job).await.expect("a run");
+    assert_eq!(outcome.verdict, Verdict::Cancelled);
+    let runs: Vec<RunRow> = world.rows().await;
+    assert!(
+        runs[0].verdict_reasons.contains("abort_error_rate"),
+        "{}",
+        runs[0].verdict_reasons
+    );
+}
+
+/// What a killed process leaves is published as incomplete, its unfinished
+/// requests as cancelled.
+#[tokio::test]
+async fn an_abandoned_spool_is_sealed_and_published_once() {
+    let world = World::new();
+    let address = serve(config());
+    let set = [
+        "workload.output_tokens=2",
+        "rate=20",
+        "duration=2s",
+        "warm_up=0s",
+    ];
+    let job = world.job(address, "stability", &set);
+    let copy = world.folder.path().join("copies");
+    let kept = copy.clone();
+    let mut progress = world.progress.subscribe();
+    let spool_root = world.spool.clone();
+    // A copy of the spool in the middle of the run is what kill -9 would leave.
+    let steal = async move {
+        use plimsoll_executor::performance::Progress;
+        let busy = |progress: &Progress| match progress {
+            Progress::Live(live) => live.elapsed.as_millis() > 1200 && live.ok >= 5,
+            _ => false,
+        };
+        progress.wait_for(busy).await.expect("the run lives");
+        let spool = plimsoll_ingest::spool::list(&spool_root)
+            .expect("list")
+            .remove(0);
+        let target = kept.join(spool.file_name().expect("a name"));
+        std::fs::create_dir_all(&target).expect("folder");
+        for entry in spool.read_dir().expect("list") {
+            let entry = entry.expect("entry");
+            std::fs::copy(entry.path(), target.join(entry.file_name())).expect("copy");
+        }
+    };
+    let other = World::new();
+    let (outcome, ()) = tokio::join!(world.run(job), steal);
+    let verdict = outcome.expect("a run").verdict;
+    // The copy is of the same warehouse, where the run is complete: nothing changes.
+    let recovered = recover(&copy, &world.warehouse).await.expect("recovered");
+    assert_eq!(recovered.published.len(), 1, "{recovered:?}");
+    assert_eq!(recovered.published[0].1, verdict);
+    assert_eq!(world.rows::<RunRow>().await.len(), 1);
+    assert!(
+        recover(&copy, &other.warehouse)
+            .await
+            .expect("none")
+            .published
+            .is_empty()
+    );
+}

@@ -1,0 +1,224 @@
+//! Jobs that go well, and what their rows add up to.
+
+use plimsoll_ingest::{ChunksRow, JobRow, RequestRow, RunRow, StageRow, TickRow, Verdict};
+
+use crate::world::{World, config, serve};
+
+#[tokio::test]
+async fn a_smoke_run_is_published_and_its_rows_add_up() {
+    let world = World::new();
+    let address = serve(config());
+    let job = world.job(address, "smoke", &["workload.output_tokens=4"]);
+    let outcome = world.run(job).await.expect("a run");
+    let run = &outcome.runs[0];
+    assert_eq!(run.unpublished, None);
+    assert_eq!(
+        outcome.verdict,
+        Verdict::Passed,
+        "{}",
+        run.run.verdict_reasons
+    );
+
+    let runs: Vec<RunRow> = world.rows().await;
+    assert_eq!(
+        runs,
+        std::slice::from_ref(&run.run),
+        "the row that was returned is the one in the table"
+    );
+    let stages: Vec<StageRow> = world.rows().await;
+    let requests: Vec<RequestRow> = world.rows().await;
+    let chunks: Vec<ChunksRow> = world.rows().await;
+    assert_eq!(stages[0].phase, "probe");
+    for stage in &stages {
+        let own: Vec<_> = requests
+            .iter()
+            .filter(|row| row.stage == stage.stage)
+            .collect();
+        let ok = own.iter().filter(|row| row.status == "ok").count() as i64;
+        assert_eq!(
+            (stage.sent, stage.ok),
+            (own.len() as i64, ok),
+            "{}",
+            stage.name
+        );
+        assert_eq!(stage.errors, stage.sent - stage.ok);
+        let tokens: i64 = own.iter().filter_map(|row| row.output_tokens).sum();
+        assert_eq!(stage.output_tokens, tokens);
+    }
+    let ids: Vec<_> = requests.iter().map(|row| row.request_id).collect();
+    assert_eq!(
+        ids,
+        (0..requests.len() as i64).collect::<Vec<_>>(),
+        "numbers have no gaps"
+    );
+    assert_eq!(chunks.len(), requests.len());
+    for row in &requests {
+        assert_eq!(row.status, "ok", "{row:?}");
+        assert_eq!(row.timestamp_source, "kernel");
+        assert_eq!(row.token_source.as_deref(), Some("usage"));
+        let asked = if row.phase == "probe" { 1 } else { 4 };
+        assert_eq!(row.output_tokens, Some(asked));
+        let ttft = row.ttft_ns.expect("a token came");
+        assert!(ttft >= 5_000_000 && ttft <= row.e2e_ns, "{row:?}");
+        assert!(row.scheduled_ns <= row.sent_ns && row.sent_ns <= row.done_ns);
+    }
+    assert_eq!(world.rows::<JobRow>().await[0].verdict, "passed");
+    assert!(
+        plimsoll_ingest::spool::list(&world.spool)
+            .expect("list")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn an_open_loop_sends_what_was_asked_when_it_was_due() {
+    let world = World::new();
+    let address = serve(config());
+    let set = [
+        "workload.output_tokens=2",
+        "arrivals=constant",
+        "rate=50",
+        "duration=2s",
+        "warm_up=0s",
+    ];
+    let job = world.job(address, "stability", &set);
+    world.run(job).await.expect("a run");
+    let stages: Vec<StageRow> = world.rows().await;
+    let steady = stages
+        .iter()
+        .find(|row| row.phase == "steady")
+        .expect("a steady stage");
+    assert_eq!((steady.sent, steady.missed), (100, 0));
+    assert_eq!(steady.offered_rps, Some(50.0));
+    let requests: Vec<RequestRow> = world.rows().await;
+    let mut due: Vec<_> = requests
+        .iter()
+        .filter(|row| row.phase == "steady")
+        .map(|row| row.scheduled_ns)
+        .collect();
+    due.sort_unstable();
+    let gaps: Vec<_> = due.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(
+        gaps.iter().all(|gap| (gap - 20_000_000).abs() <= 1),
+        "{gaps:?}"
+    );
+    let ticks: Vec<TickRow> = world.rows().await;
+    let offered: i64 = ticks.iter().map(|tick| tick.offered).sum();
+    let completed: i64 = ticks.iter().map(|tick| tick.completed).sum();
+    assert_eq!(offered, 100, "{ticks:?}");
+    assert_eq!(completed, requests.len() as i64, "{ticks:?}");
+}
+
+/// Two slots and a closed loop of four: throughput is what two slots give.
+#[tokio::test]
+async fn a_closed_loop_levels_off_where_the_slots_are_full() {
+    let world = World::new();
+    let address = serve(config());
+    let set = [
+        "workload.output_tokens=16",
+        "concurrency=[1,2,4]",
+        "duration=1500ms",
+        "warm_up=300ms",
+    ];
+    let outcome = world
+        .run(world.job(address, "max_throughput", &set))
+        .await
+        .expect("a run");
+    let stages: Vec<StageRow> = world.rows().await;
+    let rates: Vec<_> = stages
+        .iter()
+        .filter(|row| row.phase == "steady")
+        .map(|row| row.throughput_rps)
+        .collect();
+    let [one, two, four] = rates[..] else {
+        panic!("three levels: {rates:?}")
+    };
+    assert!(two > 1.5 * one, "{rates:?}");
+    assert!(four < 1.3 * two, "{rates:?}");
+    // 5 ms and 15 gaps of 1 ms: 50 a second and slot on paper; the instrument must not exceed it.
+    let on_paper = config().capacity_rps(1, 16);
+    assert!(four <= 1.02 * on_paper, "{four} of {on_paper}");
+    assert!(outcome.runs[0].run.floor_ttft_ns.is_some());
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_run_soon_and_what_was_measured_is_kept() {
+    let world = World::new();
+    let address = serve(config());
+    let set = ["workload.output_tokens=2", "rate=20", "duration=60s"];
+    let job = world.job(address, "stability", &set);
+    let mut progress = world.progress.subscribe();
+    let stop = async {
+        let busy = |progress: &plimsoll_executor::performance::Progress| match progress {
+            plimsoll_executor::performance::Progress::Live(live) => live.ok >= 5,
+            _ => false,
+        };
+        progress.wait_for(busy).await.expect("the run lives");
+        world.stop.stop("Ctrl-C");
+        std::time::Instant::now()
+    };
+    let (outcome, stopped) = tokio::join!(world.run(job), stop);
+    let took = stopped.elapsed();
+    assert!(took.as_secs() < 10, "{took:?}");
+    let outcome = outcome.expect("a run");
+    assert_eq!(outcome.verdict, Verdict::Cancelled);
+    let requests: Vec<RequestRow> = world.rows().await;
+    assert!(requests.len() >= 5);
+    let runs: Vec<RunRow> = world.rows().await;
+    assert!(
+        runs[0].verdict_reasons.contains("Ctrl-C"),
+        "{}",
+        runs[0].verdict_reasons
+    );
+}
+
+#[tokio::test]
+async fn a_pause_holds_arrivals_back_and_they_count_as_missed() {
+    let world = World::new();
+    let address = serve(config());
+    let set = [
+        "workload.output_tokens=2",
+        "arrivals=constant",
+        "rate=50",
+        "duration=2s",
+        "warm_up=0s",
+    ];
+    let job = world.job(address, "stability", &set);
+    world.stop.pause();
+    let outcome = world.run(job).await.expect("a run");
+    assert_eq!(
+        outcome.verdict,
+        Verdict::Invalid,
+        "{}",
+        outcome.runs[0].run.verdict_reasons
+    );
+    let stages: Vec<StageRow> = world.rows().await;
+    let steady = stages
+        .iter()
+        .find(|row| row.phase == "steady")
+        .expect("a steady stage");
+    assert_eq!((steady.sent, steady.missed), (0, 100));
+}
+
+#[tokio::test]
+async fn two_runs_with_one_seed_ask_the_same() {
+    let world = World::new();
+    let address = serve(config());
+    for _ in 0..2 {
+        let job = world.job(address, "smoke", &["workload.prompt_tokens=8"]);
+        world.run(job).await.expect("a run");
+    }
+    let runs: Vec<RunRow> = world.rows().await;
+    assert_eq!(runs[0].comparable_key, runs[1].comparable_key);
+    let asked = |run: &RunRow, requests: &[RequestRow]| {
+        let mut asked: Vec<_> = requests
+            .iter()
+            .filter(|row| row.run_id == run.run_id)
+            .map(|row| (row.request_id, row.output_tokens_asked, row.prompt_tokens))
+            .collect();
+        asked.sort_unstable();
+        asked
+    };
+    let requests: Vec<RequestRow> = world.rows().await;
+    assert_eq!(asked(&runs[0], &requests), asked(&runs[1], &requests));
+}

@@ -1,0 +1,299 @@
+//! What publishing promises, tried on real tables.
+
+use std::path::Path;
+
+use arrow::array::AsArray as _;
+use arrow::datatypes::Int64Type;
+
+use super::*;
+use crate::id::JobId;
+use crate::spool::{Manifest, SPOOL_VERSION};
+use crate::table::{ChunksRow, JobRow, StageRow};
+
+struct Place {
+    _folder: tempfile::TempDir,
+    warehouse: WarehouseLocation,
+    spools: std::path::PathBuf,
+}
+
+fn place() -> Place {
+    let folder = tempfile::tempdir().expect("folder");
+    let warehouse = folder.path().join("warehouse").display().to_string();
+    Place {
+        warehouse: WarehouseLocation::parse(&warehouse).expect("path"),
+        spools: folder.path().join("spool"),
+        _folder: folder,
+    }
+}
+
+fn run_row(run_id: RunId, task_id: Option<TaskId>, verdict: Verdict) -> RunRow {
+    let at = run_id.created_at();
+    let mut row = RunRow::blank(run_id, at);
+    row.task_id = task_id.map(|id| id.to_string());
+    row.verdict = verdict.to_string();
+    row
+}
+
+fn spool(
+    spools: &Path,
+    run_id: RunId,
+    job_id: Option<JobId>,
+    task_id: Option<TaskId>,
+    verdict: Verdict,
+    requests: i64,
+) -> Spool {
+    let manifest = Manifest {
+        version: SPOOL_VERSION,
+        run_id,
+        job_id,
+        task_id,
+        attempt: 1,
+        fence: None,
+        warehouse: String::new(),
+        plimsoll_version: String::new(),
+    };
+    let mut spool = Spool::create(spools, manifest).expect("create");
+    for first in (0..requests)
+        .step_by(100)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+    {
+        let rows: Vec<_> = (first..requests.min(first + 100))
+            .map(|request_id| ChunksRow {
+                run_id,
+                run_key: run_id.run_key(),
+                date: run_id.date(),
+                request_id,
+                at_ns: vec![1, 2],
+                tokens: None,
+            })
+            .collect();
+        let batch = ChunksRow::to_batch(&rows).expect("batch");
+        spool
+            .append(Tag::Facts(Table::Chunks), &batch)
+            .expect("append");
+    }
+    let runs = RunRow::to_batch(&[run_row(run_id, task_id, verdict)]).expect("batch");
+    let mut finals = vec![(Table::Runs, runs)];
+    if let Some(job_id) = job_id {
+        let job = JobRow {
+            job_id: job_id.to_string(),
+            spec: "{}".into(),
+            verdict: verdict.to_string(),
+            triggered_by: "test".into(),
+            trigger: "manual".into(),
+            schedule_id: None,
+            change: None,
+            labels: "{}".into(),
+            queued_at: run_id.created_at(),
+            started_at: None,
+            finished_at: run_id.created_at(),
+            runs: 1,
+        };
+        finals.push((Table::Jobs, JobRow::to_batch(&[job]).expect("batch")));
+    }
+    finals.push((Table::Stages, StageRow::to_batch(&[]).expect("batch")));
+    spool.seal(&finals).expect("seal");
+    spool
+}
+
+/// Every row that a reader of the table would see.
+async fn rows(warehouse: &WarehouseLocation, table: Table) -> Vec<RecordBatch> {
+    let delta = open_or_create(warehouse, table).await.expect("open");
+    let mut batches = Vec::new();
+    for file in delta.snapshot().expect("loaded").log_data().iter() {
+        let object = delta
+            .object_store()
+            .get(&file.object_store_path())
+            .await
+            .expect("file");
+        let bytes = object.bytes().await.expect("bytes");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet");
+        batches.extend(
+            reader
+                .build()
+                .expect("reader")
+                .map(|batch| batch.expect("batch")),
+        );
+    }
+    batches
+}
+
+async fn count(warehouse: &WarehouseLocation, table: Table) -> usize {
+    rows(warehouse, table)
+        .await
+        .iter()
+        .map(RecordBatch::num_rows)
+        .sum()
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("folder");
+    for entry in from.read_dir().expect("list") {
+        let entry = entry.expect("entry");
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copy");
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_published_whole_and_sorted_and_its_spool_goes() {
+    let place = place();
+    let run_id = RunId::new(Timestamp::now());
+    let job_id = JobId::new(Timestamp::now());
+    let spool = spool(
+        &place.spools,
+        run_id,
+        Some(job_id),
+        None,
+        Verdict::Passed,
+        250,
+    );
+    let published = publish(spool, &place.warehouse).await.expect("published");
+    assert_eq!(
+        published,
+        Published {
+            verdict: Verdict::Passed,
+            by_us: true
+        }
+    );
+    let chunks = rows(&place.warehouse, Table::Chunks).await;
+    let ids: Vec<i64> = chunks
+        .iter()
+        .flat_map(|batch| {
+            batch["request_id"]
+                .as_primitive::<Int64Type>()
+                .values()
+                .to_vec()
+        })
+        .collect();
+    assert_eq!(ids, (0..250).collect::<Vec<_>>());
+    assert_eq!(count(&place.warehouse, Table::Runs).await, 1);
+    assert_eq!(count(&place.warehouse, Table::Jobs).await, 1);
+    assert!(crate::spool::list(&place.spools).expect("list").is_empty());
+}
+
+#[tokio::test]
+async fn publishing_twice_equals_publishing_once() {
+    let place = place();
+    let run_id = RunId::new(Timestamp::now());
+    let job_id = JobId::new(Timestamp::now());
+    let first = spool(
+        &place.spools,
+        run_id,
+        Some(job_id),
+        None,
+        Verdict::Passed,
+        30,
+    );
+    let copy = place.spools.join("copy");
+    copy_folder(first.folder(), &copy);
+    publish(first, &place.warehouse).await.expect("published");
+    let again = Spool::take_over(&copy).expect("no error").expect("free");
+    let published = publish(again, &place.warehouse).await.expect("published");
+    assert_eq!(
+        published,
+        Published {
+            verdict: Verdict::Passed,
+            by_us: false
+        }
+    );
+    assert_eq!(count(&place.warehouse, Table::Chunks).await, 30);
+    assert_eq!(count(&place.warehouse, Table::Runs).await, 1);
+    assert_eq!(count(&place.warehouse, Table::Jobs).await, 1);
+}
+
+#[tokio::test]
+async fn two_publishers_of_one_spool_at_once_end_with_one_copy() {
+    let place = place();
+    let run_id = RunId::new(Timestamp::now());
+    let first = spool(&place.spools, run_id, None, None, Verdict::Passed, 30);
+    let mut all = vec![first];
+    for number in 0..3 {
+        let copy = place.spools.join(format!("copy-{number}"));
+        copy_folder(all[0].folder(), &copy);
+        all.push(Spool::take_over(&copy).expect("no error").expect("free"));
+    }
+    let all = all
+        .into_iter()
+        .map(|spool| publish(spool, &place.warehouse));
+    for published in futures::future::join_all(all).await {
+        assert_eq!(published.expect("published").verdict, Verdict::Passed);
+    }
+    assert_eq!(count(&place.warehouse, Table::Chunks).await, 30);
+    assert_eq!(count(&place.warehouse, Table::Runs).await, 1);
+}
+
+#[tokio::test]
+async fn a_zombies_run_of_a_completed_task_is_kept_as_incomplete() {
+    let place = place();
+    let task_id = TaskId::new(Timestamp::now());
+    let run_id = || RunId::new(Timestamp::now());
+    let rescuer = spool(
+        &place.spools,
+        run_id(),
+        None,
+        Some(task_id),
+        Verdict::Degraded,
+        3,
+    );
+    let zombie = spool(
+        &place.spools,
+        run_id(),
+        None,
+        Some(task_id),
+        Verdict::Passed,
+        3,
+    );
+    let first = publish(rescuer, &place.warehouse).await.expect("published");
+    assert_eq!(first.verdict, Verdict::Degraded);
+    let second = publish(zombie, &place.warehouse).await.expect("published");
+    assert_eq!(
+        second,
+        Published {
+            verdict: Verdict::Incomplete,
+            by_us: true
+        }
+    );
+    assert_eq!(count(&place.warehouse, Table::Runs).await, 2);
+}
+
+#[tokio::test]
+async fn an_unsealed_spool_is_refused_and_kept() {
+    let place = place();
+    let run_id = RunId::new(Timestamp::now());
+    let manifest = Manifest {
+        version: SPOOL_VERSION,
+        run_id,
+        job_id: None,
+        task_id: None,
+        attempt: 1,
+        fence: None,
+        warehouse: String::new(),
+        plimsoll_version: String::new(),
+    };
+    let spool = Spool::create(&place.spools, manifest).expect("create");
+    let refused = publish(spool, &place.warehouse).await;
+    assert!(
+        matches!(refused, Err(PublishError::NotSealed { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(crate::spool::list(&place.spools).expect("list").len(), 1);
+}
+
+#[tokio::test]
+async fn runs_of_many_writers_at_once_are_all_there() {
+    let place = place();
+    let all = (0..8).map(|_| {
+        let run_id = RunId::new(Timestamp::now());
+        publish(
+            spool(&place.spools, run_id, None, None, Verdict::Passed, 5),
+            &place.warehouse,
+        )
+    });
+    for published in futures::future::join_all(all).await {
+        published.expect("published");
+    }
+    assert_eq!(count(&place.warehouse, Table::Runs).await, 8);
+    assert_eq!(count(&place.warehouse, Table::Chunks).await, 40);
+}

@@ -1,0 +1,376 @@
+//! The spool: what a run measured, on local disk, until it is published.
+//!
+//! One folder per run, named by its id, holding a manifest, a lock file and
+//! segments of frames. The process that measures holds the lock; a folder
+//! whose lock is free was abandoned, and whoever takes the lock may seal and
+//! publish it. What was appended and synced survives kill -9 and power cuts.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+
+mod frame;
+mod manifest;
+mod segment;
+mod send;
+
+pub use frame::Tag;
+pub use manifest::{Manifest, SPOOL_VERSION};
+pub use segment::FrameRef;
+pub use send::SendRow;
+
+use crate::table::Table;
+use segment::SegmentWriter;
+
+const LOCK_FILE: &str = "lock";
+/// Folders under way to or from existence begin so; nobody else touches them.
+const HIDDEN: char = '.';
+
+/// What can go wrong with a spool.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The disk refused.
+    #[error("spool `{path}`: {action} failed")]
+    Io {
+        /// The spool's folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A batch could not be written or read as Arrow.
+    #[error("spool `{path}`: rows of `{tag}` are no Arrow batch")]
+    Arrow {
+        /// The spool's folder.
+        path: PathBuf,
+        /// What the frame holds.
+        tag: String,
+        /// Arrow's reason.
+        source: ArrowError,
+    },
+    /// A later release wrote it.
+    #[error(
+        "spool `{path}` has layout {found}, and this release knows up to {SPOOL_VERSION}; \
+             publish it with the release that wrote it"
+    )]
+    Newer {
+        /// The spool's folder.
+        path: PathBuf,
+        /// Its layout.
+        found: u32,
+    },
+}
+
+/// A run's spool, locked by this process.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PathBuf,
+    manifest: Manifest,
+    writer: Option<SegmentWriter>,
+    next_segment: u32,
+    /// Keeps other processes out; given back when the spool is dropped.
+    _lock: File,
+}
+
+impl Spool {
+    /// Begins the spool of a run below `root`.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or the run has a spool already.
+    pub fn create(root: &Path, manifest: Manifest) -> Result<Self, SpoolError> {
+        let name = manifest.run_id.to_string();
+        let folder = root.join(&name);
+        let fail = |action| {
+            let path = folder.clone();
+            move |source| SpoolError::Io {
+                path,
+                action,
+                source,
+            }
+        };
+        let staging = root.join(format!("{HIDDEN}new-{name}"));
+        fs::create_dir_all(&staging).map_err(fail("making the folder"))?;
+        let lock = File::create(staging.join(LOCK_FILE)).map_err(fail("making the lock"))?;
+        lock.lock().map_err(fail("locking"))?;
+        manifest
+            .write(&staging)
+            .map_err(fail("writing the manifest"))?;
+        fs::rename(&staging, &folder).map_err(fail("naming the folder"))?;
+        File::open(root)
+            .and_then(|root| root.sync_all())
+            .map_err(fail("syncing the folder"))?;
+        Ok(Self {
+            folder,
+            manifest,
+            writer: None,
+            next_segment: 0,
+            _lock: lock,
+        })
+    }
+
+    /// Takes over the spool in `folder`; `None` where its process lives.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a later release wrote it.
+    pub fn take_over(folder: &Path) -> Result<Option<Self>, SpoolError> {
+        let fail = |action| {
+            let path = folder.to_path_buf();
+            move |source| SpoolError::Io {
+                path,
+                action,
+                source,
+            }
+        };
+        let lock = OpenOptions::new()
+            .write(true)
+            .open(folder.join(LOCK_FILE))
+            .map_err(fail("opening the lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(source)) => return Err(fail("locking")(source)),
+        }
+        let manifest = Manifest::read(folder).map_err(fail("reading the manifest"))?;
+        if manifest.version > SPOOL_VERSION {
+            let path = folder.to_path_buf();
+            return Err(SpoolError::Newer {
+                path,
+                found: manifest.version,
+            });
+        }
+        let folder = folder.to_path_buf();
+        let mut spool = Self {
+            folder,
+            manifest,
+            writer: None,
+            next_segment: 0,
+            _lock: lock,
+        };
+        spool.next_segment = segment::scan(&spool.folder)
+            .map_err(spool.io("reading"))?
+            .next_segment;
+        Ok(Some(spool))
+    }
+
+    /// What it says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn io(&self, action: &'static str) -> impl FnOnce(io::Error) -> SpoolError + use<> {
+        let path = self.folder.clone();
+        move |source| SpoolError::Io {
+            path,
+            action,
+            source,
+        }
+    }
+
+    fn write(&mut self, tag: Tag, batch: Option<&RecordBatch>) -> Result<(), SpoolError> {
+        let bytes = frame::encode(tag, batch).map_err(|source| SpoolError::Arrow {
+            path: self.folder.clone(),
+            tag: tag.to_string(),
+            source,
+        })?;
+        if self.writer.is_none() {
+            let begun = SegmentWriter::begin(&self.folder, self.next_segment);
+            self.writer = Some(begun.map_err(self.io("beginning a segment"))?);
+        }
+        let writer = self.writer.as_mut().expect("was just begun");
+        let written = writer.append(&bytes);
+        written.map_err(self.io("appending"))
+    }
+
+    /// Appends one batch. It is safe after the next [`Spool::sync`].
+    ///
+    /// # Errors
+    /// The disk is full or broken; nothing of the batch stays then.
+    pub fn append(&mut self, tag: Tag, batch: &RecordBatch) -> Result<(), SpoolError> {
+        self.write(tag, Some(batch))
+    }
+
+    /// Makes all that was appended outlive a crash.
+    ///
+    /// # Errors
+    /// The disk failed; what was appended since the last sync may be lost.
+    pub fn sync(&mut self) -> Result<(), SpoolError> {
+        match &mut self.writer {
+            Some(writer) => {
+                let synced = writer.sync();
+                synced.map_err(self.io("syncing"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Looks through all that was appended and is whole.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn contents(&self) -> Result<SpoolContents, SpoolError> {
+        let scan = segment::scan(&self.folder).map_err(self.io("reading"))?;
+        Ok(SpoolContents {
+            folder: self.folder.clone(),
+            frames: scan.frames,
+            torn_bytes: scan.torn_bytes,
+        })
+    }
+
+    /// Ends the spool: the rows made at the run's end, then the end marker.
+    ///
+    /// Rows of an earlier seal that was cut short are dropped first, so that
+    /// a spool is sealed by one publisher's rows alone. A sealed spool stays
+    /// as it is.
+    ///
+    /// # Errors
+    /// The disk failed; the spool is not sealed then.
+    pub fn seal(&mut self, finals: &[(Table, RecordBatch)]) -> Result<SpoolContents, SpoolError> {
+        let contents = self.contents()?;
+        if contents.sealed() {
+            return Ok(contents);
+        }
+        let cut_short = contents
+            .frames
+            .iter()
+            .find(|frame| matches!(frame.tag, Tag::Final(_)));
+        if let Some(frame) = cut_short {
+            self.writer = None;
+            segment::truncate_from(&self.folder, frame).map_err(self.io("dropping an old seal"))?;
+        }
+        self.next_segment = segment::scan(&self.folder)
+            .map_err(self.io("reading"))?
+            .next_segment;
+        self.writer = None;
+        for (table, batch) in finals {
+            self.write(Tag::Final(*table), Some(batch))?;
+        }
+        // The rows are safe before the marker says that they are complete.
+        self.sync()?;
+        self.write(Tag::End, None)?;
+        self.sync()?;
+        self.contents()
+    }
+
+    /// Removes a spool whose rows are published.
+    ///
+    /// # Errors
+    /// The folder cannot be removed; whoever finds it publishes it again,
+    /// which changes nothing.
+    pub fn remove(self) -> Result<(), SpoolError> {
+        let name = self.manifest.run_id.to_string();
+        let gone = self.folder.with_file_name(format!("{HIDDEN}done-{name}"));
+        fs::rename(&self.folder, &gone).map_err(self.io("removing"))?;
+        fs::remove_dir_all(&gone).map_err(self.io("removing"))
+    }
+}
+
+/// The whole frames of a spool.
+#[derive(Debug)]
+pub struct SpoolContents {
+    folder: PathBuf,
+    frames: Vec<FrameRef>,
+    torn_bytes: u64,
+}
+
+impl SpoolContents {
+    /// Whether an end marker says that nothing more will come.
+    pub fn sealed(&self) -> bool {
+        self.frames
+            .last()
+            .is_some_and(|frame| frame.tag == Tag::End)
+    }
+
+    /// Bytes that a crash left without a whole frame.
+    pub fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
+    }
+
+    /// The frames that hold such rows, in the order in which they were written.
+    pub fn frames(&self, tag: Tag) -> impl Iterator<Item = &FrameRef> {
+        self.frames.iter().filter(move |frame| frame.tag == tag)
+    }
+
+    /// Whether there is any such frame.
+    pub fn has(&self, tag: Tag) -> bool {
+        self.frames(tag).next().is_some()
+    }
+
+    /// Reads one frame's rows.
+    ///
+    /// # Errors
+    /// The disk failed, or the frame is no Arrow batch.
+    pub fn read(&self, frame: &FrameRef) -> Result<RecordBatch, SpoolError> {
+        let path = self.folder.clone();
+        let payload =
+            segment::read_payload(&self.folder, frame).map_err(|source| SpoolError::Io {
+                path,
+                action: "reading",
+                source,
+            })?;
+        let arrow = |source| SpoolError::Arrow {
+            path: self.folder.clone(),
+            tag: frame.tag.to_string(),
+            source,
+        };
+        let batch = frame::decode(&payload).map_err(arrow)?;
+        batch.ok_or_else(|| arrow(ArrowError::IpcError("the frame is empty".to_string())))
+    }
+
+    /// Reads all rows of a kind, batch by batch.
+    pub fn batches(&self, tag: Tag) -> impl Iterator<Item = Result<RecordBatch, SpoolError>> + '_ {
+        self.frames(tag).map(|frame| self.read(frame))
+    }
+}
+
+/// Folders below `root` that hold a spool, whoever holds their locks.
+///
+/// # Errors
+/// The root is there and cannot be read.
+pub fn list(root: &Path) -> Result<Vec<PathBuf>, SpoolError> {
+    let fail = |source| SpoolError::Io {
+        path: root.to_path_buf(),
+        action: "listing",
+        source,
+    };
+    let entries = match root.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(fail(error)),
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(fail)?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(HIDDEN));
+        if !hidden && path.join(manifest::MANIFEST_FILE).is_file() {
+            folders.push(path);
+        }
+    }
+    folders.sort_unstable();
+    Ok(folders)
+}
+
+/// How many spools below `root` were abandoned: nobody holds their locks.
+///
+/// # Errors
+/// The root is there and cannot be read.
+pub fn abandoned(root: &Path) -> Result<usize, SpoolError> {
+    let free = |folder: &PathBuf| {
+        let lock = OpenOptions::new().write(true).open(folder.join(LOCK_FILE));
+        lock.is_ok_and(|lock| lock.try_lock().is_ok())
+    };
+    Ok(list(root)?.iter().filter(|folder| free(folder)).count())
+}
+
+#[cfg(test)]
+mod tests;

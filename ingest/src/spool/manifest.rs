@@ -1,0 +1,49 @@
+//! What a spool says of itself, before any row of it.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{JobId, RunId, TaskId};
+
+pub(crate) const MANIFEST_FILE: &str = "manifest.json";
+
+/// The version of the spool's layout that this release writes.
+pub const SPOOL_VERSION: u32 = 1;
+
+/// Which run the spool holds, where it is to be published, and by what right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the spool's layout.
+    pub version: u32,
+    /// The run.
+    pub run_id: RunId,
+    /// The job it belongs to.
+    pub job_id: Option<JobId>,
+    /// The task it executes.
+    pub task_id: Option<TaskId>,
+    /// Which attempt at the task it is, from 1.
+    pub attempt: i64,
+    /// The lease's fence; null where the task is leased to nobody else.
+    pub fence: Option<i64>,
+    /// The warehouse, as it was given.
+    pub warehouse: String,
+    /// The version of Plimsoll that made it.
+    pub plimsoll_version: String,
+}
+
+impl Manifest {
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        let mut file = File::create_new(folder.join(MANIFEST_FILE))?;
+        let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
+        file.write_all(&text)?;
+        file.sync_all()
+    }
+
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
+        let text = std::fs::read(folder.join(MANIFEST_FILE))?;
+        serde_json::from_slice(&text).map_err(io::Error::other)
+    }
+}

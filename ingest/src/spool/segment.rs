@@ -1,0 +1,192 @@
+//! Files of frames: appending, syncing, and finding what is whole.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::frame::{HEADER_LEN, Header, Tag};
+
+/// A segment is closed, and the next begun, past this many bytes.
+const SEGMENT_LIMIT: u64 = 64 << 20;
+
+fn segment_path(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("segment-{number:06}.plsf"))
+}
+
+fn segment_number(name: &str) -> Option<u32> {
+    name.strip_prefix("segment-")?
+        .strip_suffix(".plsf")?
+        .parse()
+        .ok()
+}
+
+/// Appends frames to the newest segment of a folder.
+#[derive(Debug)]
+pub(crate) struct SegmentWriter {
+    folder: PathBuf,
+    number: u32,
+    file: File,
+    len: u64,
+    /// Whether bytes were written since the last sync.
+    dirty: bool,
+}
+
+impl SegmentWriter {
+    /// Continues after segment `number - 1` with a new, empty file.
+    pub(crate) fn begin(folder: &Path, number: u32) -> io::Result<Self> {
+        let path = segment_path(folder, number);
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        File::open(folder)?.sync_all()?;
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            number,
+            file,
+            len: 0,
+            dirty: false,
+        })
+    }
+
+    /// Appends a whole frame; where that fails, nothing of it stays.
+    pub(crate) fn append(&mut self, frame: &[u8]) -> io::Result<()> {
+        if self.len > 0 && self.len + frame.len() as u64 > SEGMENT_LIMIT {
+            self.sync()?;
+            *self = Self::begin(&self.folder, self.number + 1)?;
+        }
+        if let Err(error) = self.file.write_all(frame) {
+            self.file.set_len(self.len)?;
+            self.file.seek(SeekFrom::Start(self.len))?;
+            return Err(error);
+        }
+        self.len += frame.len() as u64;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Makes everything appended outlive a power cut.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        if self.dirty {
+            self.file.sync_data()?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+/// Where a whole frame lies.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameRef {
+    /// What it holds.
+    pub tag: Tag,
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
+    pub(crate) payload_offset: u64,
+    pub(crate) payload_len: usize,
+}
+
+/// What a folder's segments hold.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// The whole frames, in the order in which they were written.
+    pub(crate) frames: Vec<FrameRef>,
+    /// Bytes at the end of a segment that form no whole frame.
+    pub(crate) torn_bytes: u64,
+    /// The number that the next segment gets.
+    pub(crate) next_segment: u32,
+}
+
+/// Reads every segment and checks every frame.
+///
+/// A frame that is not whole ends its segment: a crash tears the last one.
+pub(crate) fn scan(folder: &Path) -> io::Result<Scan> {
+    let mut numbers = Vec::new();
+    for entry in folder.read_dir()? {
+        if let Some(number) = entry?.file_name().to_str().and_then(segment_number) {
+            numbers.push(number);
+        }
+    }
+    numbers.sort_unstable();
+    let mut scan = Scan {
+        next_segment: numbers.last().map_or(0, |last| last + 1),
+        ..Scan::default()
+    };
+    for number in numbers {
+        scan_segment(folder, number, &mut scan)?;
+    }
+    Ok(scan)
+}
+
+fn scan_segment(folder: &Path, segment: u32, scan: &mut Scan) -> io::Result<()> {
+    let file = File::open(segment_path(folder, segment))?;
+    let len = file.metadata()?.len();
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let mut offset = 0u64;
+    let mut body = Vec::new();
+    loop {
+        let mut header = [0u8; HEADER_LEN];
+        if len - offset < HEADER_LEN as u64 {
+            break;
+        }
+        reader.read_exact(&mut header)?;
+        let Some(parsed) = Header::parse(&header) else {
+            break;
+        };
+        let next = offset + (HEADER_LEN + parsed.body_len()) as u64;
+        if next > len {
+            break;
+        }
+        body.resize(parsed.body_len(), 0);
+        reader.read_exact(&mut body)?;
+        if !parsed.fits(&header, &body) {
+            break;
+        }
+        let tag = std::str::from_utf8(&body[..parsed.tag_len])
+            .ok()
+            .and_then(Tag::parse);
+        if let Some(tag) = tag {
+            let payload_offset = offset + (HEADER_LEN + parsed.tag_len) as u64;
+            let payload_len = parsed.payload_len;
+            scan.frames.push(FrameRef {
+                tag,
+                segment,
+                offset,
+                payload_offset,
+                payload_len,
+            });
+        }
+        offset = next;
+    }
+    scan.torn_bytes += len - offset;
+    Ok(())
+}
+
+/// Reads a frame's payload.
+pub(crate) fn read_payload(folder: &Path, frame: &FrameRef) -> io::Result<Vec<u8>> {
+    let mut file = File::open(segment_path(folder, frame.segment))?;
+    file.seek(SeekFrom::Start(frame.payload_offset))?;
+    let mut payload = vec![0u8; frame.payload_len];
+    file.read_exact(&mut payload)?;
+    Ok(payload)
+}
+
+/// Cuts the segments so that `frame` and all after it are gone.
+pub(crate) fn truncate_from(folder: &Path, frame: &FrameRef) -> io::Result<()> {
+    let mut later = Vec::new();
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(segment_number);
+        if number.is_some_and(|number| number > frame.segment) {
+            later.push(entry.path());
+        }
+    }
+    later.sort_unstable();
+    // The last first: a crash in between must leave a prefix.
+    for path in later.iter().rev() {
+        std::fs::remove_file(path)?;
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .open(segment_path(folder, frame.segment))?;
+    file.set_len(frame.offset)?;
+    file.sync_all()?;
+    File::open(folder)?.sync_all()
+}

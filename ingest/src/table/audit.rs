@@ -1,0 +1,26 @@
+//! The table of who did what.
+
+use crate::row::table_row;
+use crate::time::Timestamp;
+
+table_row! {
+    /// One row per action that somebody took.
+    Events => EventRow {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        actor: String,
+        /// What was done.
+        action: String,
+        /// From where.
+        source: Option<String>,
+        /// The job it concerns.
+        job_id: Option<String>,
+        /// The task it concerns.
+        task_id: Option<String>,
+        /// The run it concerns.
+        run_id: Option<String>,
+        /// Details, as JSON.
+        detail: String,
+    }
+}

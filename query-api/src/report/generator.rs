@@ -1,0 +1,188 @@
+//! The generator's judgement of itself: did it send when it had to?
+//!
+//! The bounds are the verdict's affair; what it said of them is in the run's
+//! reasons, and is told here beside what was measured.
+
+use plimsoll_ingest::{Phase, RunRow, StageRow, Verdict};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::reason::{self, Reason};
+use super::{stage, units};
+
+/// How well the generator kept its schedule, over the steady stages.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Generator {
+    /// True where the measurement stands.
+    pub valid: bool,
+    /// p99 of how late it sent, in ns; null where there is no schedule.
+    pub schedule_lag_ns_p99: Option<i64>,
+    /// Requests sent.
+    pub sent: i64,
+    /// Arrivals that could not be sent.
+    pub missed: i64,
+    /// Missed over all arrivals, 0 to 1; null where there were none.
+    pub missed_share: Option<f64>,
+    /// Stages in which it was too late; a limit that lies elsewhere stands all
+    /// the same.
+    pub late_stages: Vec<i64>,
+    /// Who took the receive times, `kernel` or `user`; null where unknown.
+    pub timestamp_source: Option<String>,
+    /// All of it in plain words.
+    pub text: String,
+}
+
+impl Generator {
+    /// Reads it from the rows of a run.
+    pub(super) fn read(
+        run: &RunRow,
+        verdict: Verdict,
+        reasons: &[Reason],
+        stages: &[StageRow],
+        timestamp_source: Option<String>,
+    ) -> Self {
+        let steady: Vec<&StageRow> = stages
+            .iter()
+            .filter(|stage| stage.phase == Phase::Steady.as_str())
+            .collect();
+        let sent = steady.iter().map(|stage| stage.sent).sum::<i64>();
+        let missed = steady.iter().map(|stage| stage.missed).sum::<i64>();
+        let late: Vec<&StageRow> = steady.into_iter().filter(|stage| !stage.valid).collect();
+        let valid = match verdict {
+            Verdict::Invalid => false,
+            verdict if verdict.describes_subject() => true,
+            _ => late.is_empty(),
+        };
+        let mut generator = Self {
+            valid,
+            schedule_lag_ns_p99: run.schedule_lag_ns_p99,
+            sent,
+            missed,
+            missed_share: stage::per(missed, sent + missed),
+            late_stages: late.iter().map(|stage| stage.stage).collect(),
+            timestamp_source,
+            text: String::new(),
+        };
+        let late: Vec<String> = late.into_iter().map(stage::load).collect();
+        generator.text = generator.in_words(reasons, &late);
+        generator
+    }
+
+    fn in_words(&self, reasons: &[Reason], late: &[String]) -> String {
+        if self.sent + self.missed == 0 {
+            return "sent nothing that counts".to_string();
+        }
+        let allowed = |rule: &str| {
+            let broken = reasons
+                .iter()
+                .find(|reason| reason.rule == rule && !reason.met && reason.stage.is_none())?;
+            Some(format!("{} allowed", reason::shown(&broken.required)?))
+        };
+        let mut parts = Vec::new();
+        parts.extend(self.schedule_lag_ns_p99.map(|lag| {
+            let lag = format!("schedule lag p99 {}", units::duration(lag));
+            match allowed("schedule_lag_p99") {
+                Some(allowed) => format!("{lag} ({allowed})"),
+                None => lag,
+            }
+        }));
+        parts.push(self.missed_in_words(allowed("missed")));
+        if !late.is_empty() {
+            parts.push(format!("not on time at {}", late.join(" and ")));
+        }
+        parts.extend(
+            self.timestamp_source
+                .as_ref()
+                .map(|source| format!("{source} timestamps")),
+        );
+        format!(
+            "{}: {}",
+            parts.join(", "),
+            if self.valid { "valid" } else { "invalid" }
+        )
+    }
+
+    fn missed_in_words(&self, allowed: Option<String>) -> String {
+        let (Some(share), true) = (self.missed_share, self.missed > 0) else {
+            return "none missed".to_string();
+        };
+        let (missed, arrivals) = (
+            units::count(self.missed),
+            units::count(self.sent + self.missed),
+        );
+        let share = units::percent(share);
+        match allowed {
+            Some(allowed) => format!("{missed} of {arrivals} missed ({share}, {allowed})"),
+            None => format!("{missed} of {arrivals} missed ({share})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut RunRow, &mut Vec<StageRow>), expected: &str) {
+        let (mut run, mut stages, _) = samples::passed_step();
+        change(&mut run, &mut stages);
+        let verdict = run.verdict.parse().expect("verdict");
+        let reasons = reason::read(&run.verdict_reasons, &stages).expect("reasons");
+        let source = Some("kernel".to_string());
+        assert_eq!(
+            Generator::read(&run, verdict, &reasons, &stages, source).text,
+            expected
+        );
+    }
+
+    #[test]
+    fn a_kept_schedule_is_valid() {
+        check(
+            |_, _| {},
+            "schedule lag p99 210 us, none missed, kernel timestamps: valid",
+        );
+        check(
+            |run, _| run.schedule_lag_ns_p99 = None,
+            "none missed, kernel timestamps: valid",
+        );
+    }
+
+    #[test]
+    fn what_is_over_stands_beside_what_is_allowed() {
+        check(
+            |run, stages| {
+                run.verdict = "invalid".to_string();
+                run.verdict_reasons = serde_json::json!([
+                    {"rule": "schedule_lag_p99", "measured": "14.2 ms", "required": "10 ms"},
+                    {"rule": "missed", "measured": "2.18 %", "required": "0.1 %"},
+                ])
+                .to_string();
+                run.schedule_lag_ns_p99 = Some(14_200_000);
+                stages[1].missed = 40;
+            },
+            "schedule lag p99 14.2 ms (10 ms allowed), 40 of 1840 missed (2.17 %, 0.1 % allowed), \
+             kernel timestamps: invalid",
+        );
+    }
+
+    #[test]
+    fn a_late_stage_beside_the_limit_spoils_nothing_but_is_told() {
+        check(
+            |_, stages| stages[0].valid = false,
+            "schedule lag p99 210 us, none missed, not on time at 4 req/s, kernel timestamps: valid",
+        );
+        check(
+            |run, stages| {
+                run.verdict = "cancelled".to_string();
+                stages[0].valid = false;
+            },
+            "schedule lag p99 210 us, none missed, not on time at 4 req/s, kernel timestamps: invalid",
+        );
+    }
+
+    #[test]
+    fn no_stages_claim_nothing() {
+        check(|_, stages| stages.clear(), "sent nothing that counts");
+    }
+}

@@ -1,0 +1,162 @@
+//! `plimsoll serve`: the warehouse over HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Args;
+use plimsoll_query_api::api::{self, ApiOptions};
+use plimsoll_warehouse::Warehouse;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::recovery::recover;
+use super::{reading, runtime};
+use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupts;
+use crate::settings::{ServeSettings, Settings};
+use crate::terminal::{Console, say};
+
+/// The arguments of `serve`; the rest are settings.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plimsoll serve
+  plimsoll serve --listen 127.0.0.1:9090 --warehouse /srv/plimsoll/warehouse
+  curl -s localhost:8080/api/v1/runs
+  curl -s localhost:8080/api/v1/sql -d '{\"sql\": \"select * from peak_rps\"}' \\
+       -H 'content-type: application/json'
+
+Nobody is asked who they are: stay on 127.0.0.1, or put a proxy in front that
+does. At the start, runs that a crash left behind are published.")]
+pub(crate) struct ServeArgs {}
+
+/// Serves until the user ends it.
+pub(crate) fn execute(
+    _: &ServeArgs,
+    settings: &Settings,
+    console: &Console,
+) -> Result<Exit, Failure> {
+    runtime::serving()?.block_on(serve(settings, console))
+}
+
+async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let (listener, warning) = listen(&settings.serve).await?;
+    if let Some(warning) = warning {
+        say(&warning);
+    }
+    let address = listener.local_addr().map_err(|error| no_address(&error))?;
+    if !address.ip().is_loopback() {
+        say(&format!(
+            "warning: {address} can be reached by others, and nobody is asked who they are"
+        ));
+    }
+    recover(settings, console).await;
+    let warehouse = Warehouse::open(&settings.warehouse, reading::options(settings))
+        .await
+        .map_err(|error| reading::unreadable(&error))?;
+    announce(address, settings, console)?;
+    let options = ApiOptions {
+        query_timeout: settings.sql.timeout,
+        max_rows: settings.serve.max_rows,
+        ..ApiOptions::default()
+    };
+    let ended = async move { interrupts.next().await };
+    api::serve(listener, Arc::new(warehouse), options, ended)
+        .await
+        .map_err(|error| {
+            Failure::failed(
+                format_args!("the server ended: {error}"),
+                "start it again; what is in the warehouse is safe",
+            )
+        })?;
+    console.note("ended");
+    Ok(Exit::Done)
+}
+
+fn announce(address: SocketAddr, settings: &Settings, console: &Console) -> Result<(), Failure> {
+    let url = format!("http://{address}");
+    if console.json {
+        return console.json(&json!({
+            "url": url,
+            "warehouse": settings.warehouse.to_string(),
+        }));
+    }
+    console.result(&format!(
+        "serving {} on {url}   (API: {url}/api/v1/openapi.json, Ctrl-C ends it)",
+        settings.warehouse
+    ))
+}
+
+/// Listens where the settings say.
+///
+/// Where nobody chose the port and it is taken, any free one will do.
+async fn listen(settings: &ServeSettings) -> Result<(TcpListener, Option<String>), Failure> {
+    let wanted = settings.listen;
+    let error = match TcpListener::bind(wanted).await {
+        Ok(listener) => return Ok((listener, None)),
+        Err(error) => error,
+    };
+    if error.kind() == io::ErrorKind::AddrInUse && !settings.chosen {
+        let free = SocketAddr::new(wanted.ip(), 0);
+        if let Ok(listener) = TcpListener::bind(free).await {
+            let warning = format!("warning: port {} is taken; using a free one", wanted.port());
+            return Ok((listener, Some(warning)));
+        }
+    }
+    Err(Failure::failed(
+        format_args!("cannot listen on {wanted}: {error}"),
+        match error.kind() {
+            io::ErrorKind::AddrInUse => "choose another with --listen; port 0 takes a free one",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need more rights: choose another",
+            _ => "is it an address of this machine?",
+        },
+    ))
+}
+
+fn no_address(error: &io::Error) -> Failure {
+    Failure::failed(
+        format_args!("the listening socket has no address: {error}"),
+        "try another --listen",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(listen: SocketAddr, chosen: bool) -> ServeSettings {
+        ServeSettings {
+            listen,
+            chosen,
+            max_rows: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_left_only_where_nobody_chose_it() {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (holder, warning) = listen(&settings(free, true)).await.expect("a free port");
+        assert_eq!(warning, None);
+        let taken = holder.local_addr().expect("bound");
+
+        let (other, warning) = listen(&settings(taken, false)).await.expect("another port");
+        assert_ne!(other.local_addr().expect("bound").port(), taken.port());
+        let port = taken.port();
+        assert_eq!(
+            warning,
+            Some(format!("warning: port {port} is taken; using a free one"))
+        );
+
+        let failure = listen(&settings(taken, true))
+            .await
+            .expect_err("it was chosen");
+        assert_eq!(failure.exit().code(), 1);
+        let lines = failure.lines().expect("two lines");
+        assert!(
+            lines.contains("help:  choose another with --listen"),
+            "{lines}"
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! What can be set, and what each part of the program is given of it.
+//!
+//! A value comes from the first of these that has it: the command line, an environment variable
+//! `PLIMSOLL_*`, the settings file, the built-in default. [`key::Key`] lists every setting once;
+//! the three sources are made from that list.
+
+mod bytes;
+mod environment;
+mod file;
+pub(crate) mod flags;
+pub(crate) mod key;
+mod layers;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plimsoll_ingest::WarehouseLocation;
+
+use crate::failure::Failure;
+use key::Key;
+use layers::{Layers, Source};
+
+/// All settings, checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Where the measured rows are.
+    pub(crate) warehouse: WarehouseLocation,
+    /// Where unpublished runs are.
+    pub(crate) spool: PathBuf,
+    /// What SQL statements may take.
+    pub(crate) sql: SqlSettings,
+    /// How `serve` listens and answers.
+    pub(crate) serve: ServeSettings,
+}
+
+/// What SQL statements may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SqlSettings {
+    /// How long one may run.
+    pub(crate) timeout: Duration,
+    /// How many rows one may return; `None` for all.
+    pub(crate) max_rows: Option<usize>,
+    /// How many bytes of memory they may hold together.
+    pub(crate) memory: usize,
+}
+
+/// How `serve` listens and answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServeSettings {
+    /// Address and port.
+    pub(crate) listen: SocketAddr,
+    /// Whether somebody chose it; a chosen port that is taken is an error.
+    pub(crate) chosen: bool,
+    /// How many rows an answer may have.
+    pub(crate) max_rows: usize,
+}
+
+impl Settings {
+    /// Collects the settings from the command line, the environment and the settings file.
+    ///
+    /// Also answers the warnings, one line each, for variables that set nothing.
+    ///
+    /// # Errors
+    /// A usage failure that names the value, where it came from, and what would be right.
+    pub(crate) fn load(
+        flags: Vec<(Key, String)>,
+        config: Option<&Path>,
+    ) -> Result<(Self, Vec<String>), Failure> {
+        let (file_name, file) = match config {
+            Some(path) => (path, file::read(path)),
+            None => (Path::new(file::DEFAULT_FILE), file::read_default()),
+        };
+        let file = file.map_err(|error| Failure::usage(&error, error.help()))?;
+        let environment = environment::read(std::env::vars_os())?;
+        let layers = Layers {
+            flags,
+            variables: environment.values,
+            file_name: file_name.to_owned(),
+            file,
+        };
+        Ok((Self::from_layers(&layers)?, environment.warnings))
+    }
+
+    fn from_layers(layers: &Layers) -> Result<Self, Failure> {
+        Ok(Self {
+            warehouse: layers.parse(Key::Warehouse, |text| {
+                WarehouseLocation::parse(text).map_err(|error| crate::failure::chain(&error))
+            })?,
+            spool: layers.parse(Key::Spool, |text| match text {
+                "" => Err("it is empty"),
+                path => Ok(PathBuf::from(path)),
+            })?,
+            sql: SqlSettings {
+                timeout: layers.parse(Key::SqlTimeout, timeout)?,
+                max_rows: layers.parse(Key::SqlMaxRows, max_rows)?,
+                memory: layers.parse(Key::SqlMemory, bytes::parse)?,
+            },
+            serve: ServeSettings {
+                listen: layers.parse(Key::ServeListen, |text| {
+                    text.parse().map_err(|_| "it is no address with a port")
+                })?,
+                chosen: layers.value(Key::ServeListen).source != Source::Default,
+                max_rows: layers.parse(Key::ServeMaxRows, |text| {
+                    text.parse().map_err(|_| "it is no whole number")
+                })?,
+            },
+        })
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it is no time at all".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn max_rows(text: &str) -> Result<Option<usize>, &'static str> {
+    match text {
+        "unlimited" => Ok(None),
+        number => number
+            .parse()
+            .map(Some)
+            .map_err(|_| "it is neither a whole number nor `unlimited`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use layers::tests::layers;
+
+    fn resolved(
+        flags: &[(Key, &str)],
+        variables: &[(Key, &str)],
+        file: &str,
+    ) -> Result<Settings, Failure> {
+        Settings::from_layers(&layers(flags, variables, file))
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        let settings = resolved(&[], &[], "").expect("defaults");
+        assert_eq!(settings.spool, Path::new("./plimsoll-data/spool"));
+        assert_eq!(
+            settings.sql,
+            SqlSettings {
+                timeout: Duration::from_secs(60),
+                max_rows: None,
+                memory: 1 << 30,
+            }
+        );
+        assert!(settings.serve.listen.ip().is_loopback());
+        assert!(!settings.serve.chosen);
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_environment_before_the_file() {
+        let flags = [(Key::SqlMaxRows, "1")];
+        let variables = [(Key::SqlMaxRows, "2"), (Key::SqlTimeout, "2s")];
+        let file = "[sql]\nmax_rows = 3\ntimeout = \"3s\"\nmemory = \"3MiB\"\n";
+        let settings = resolved(&flags, &variables, file).expect("all valid");
+        assert_eq!(
+            settings.sql,
+            SqlSettings {
+                timeout: Duration::from_secs(2),
+                max_rows: Some(1),
+                memory: 3 << 20,
+            }
+        );
+    }
+
+    #[test]
+    fn a_chosen_port_is_known_as_chosen_from_every_source() {
+        let key = Key::ServeListen;
+        let address = "127.0.0.1:8080";
+        for settings in [
+            resolved(&[(key, address)], &[], ""),
+            resolved(&[], &[(key, address)], ""),
+            resolved(&[], &[], "serve.listen = \"127.0.0.1:8080\""),
+        ] {
+            assert!(settings.expect("valid").serve.chosen);
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_says_where_it_came_from() {
+        let check = |flags: &[(Key, &str)], variables: &[(Key, &str)], file: &str, lines: &str| {
+            let failure = resolved(flags, variables, file).expect_err(lines);
+            assert_eq!(failure.exit().code(), 2);
+            assert_eq!(failure.lines().as_deref(), Some(lines));
+        };
+        check(
+            &[(Key::SqlMaxRows, "many")],
+            &[],
+            "",
+            "error: --max-rows `many`: it is neither a whole number nor `unlimited`\n\
+             help:  the default is `unlimited`: Return at most N rows",
+        );
+        check(
+            &[],
+            &[(Key::SqlTimeout, "0s")],
+            "",
+            "error: PLIMSOLL_SQL_TIMEOUT `0s`: it is no time at all\n\
+             help:  the default is `1m`: End a statement after this time",
+        );
+        check(
+            &[],
+            &[],
+            "\nserve.listen = \"8080\"",
+            "error: plimsoll.toml, line 2: `serve.listen` is `8080`: it is no address with a port\n\
+             help:  the default is `127.0.0.1:8080`: Address and port to listen on",
+        );
+        check(
+            &[(Key::Spool, "")],
+            &[],
+            "",
+            "error: --spool ``: it is empty\n\
+             help:  the default is `./plimsoll-data/spool`: Where unpublished runs are",
+        );
+    }
+}

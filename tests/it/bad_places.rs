@@ -1,0 +1,149 @@
+//! Places that cannot be written, are full, are newer than this release, or are shared.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::program::{Answer, Place};
+use crate::simulated::Simulated;
+
+#[test]
+fn a_warehouse_that_cannot_be_written_is_said_before_measuring() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    fs::write(place.path().join("file"), "").expect("it can be written");
+    let answer = place.answer(&simulated.run(&["--warehouse", "file/warehouse"]));
+    answer.refuses(1, "file/warehouse", "--warehouse");
+    let totals = simulated.end();
+    assert_eq!(
+        totals["completed"],
+        json!(0),
+        "nothing was measured for nothing"
+    );
+}
+
+#[test]
+fn a_spool_that_cannot_be_written_is_said_before_measuring() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    fs::write(place.path().join("file"), "").expect("it can be written");
+    let answer = place.answer(&simulated.run(&["--spool", "file/spool"]));
+    answer.refuses(1, "file/spool", "--spool");
+}
+
+/// A file system of one megabyte, in a namespace of its own, on which the command then runs.
+fn on_a_small_disk(command: &Command, folder: &Path) -> Command {
+    let mut small = Command::new("unshare");
+    small
+        .args(["--user", "--map-root-user", "--mount", "--", "sh", "-c"])
+        .arg("mount -t tmpfs -o size=1m small \"$0\" && exec \"$@\"")
+        .arg(folder)
+        .arg(command.get_program())
+        .args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        small.current_dir(folder);
+    }
+    small
+}
+
+#[test]
+fn a_full_disk_ends_the_run_with_its_name() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let disk = place.path().join("plimsoll-data");
+    fs::create_dir(&disk).expect("it can be made");
+    let run = place.command(&simulated.run(&[
+        "--profile",
+        "stability",
+        "--rate",
+        "200",
+        "--duration",
+        "20s",
+        "--output-tokens",
+        "64",
+    ]));
+    let output = on_a_small_disk(&run, &disk)
+        .output()
+        .expect("`unshare` is on every Linux");
+    let answer = Answer::of(output);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    assert!(answer.stderr.contains("No space left"), "{answer:?}");
+    assert!(answer.stderr.contains("\nhelp: "), "{answer:?}");
+}
+
+#[test]
+fn a_table_of_a_newer_schema_is_refused_and_left_alone() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    place.done(&simulated.run(&["--profile", "smoke"]));
+    let log = place
+        .path()
+        .join("plimsoll-data/warehouse/reports/runs/_delta_log");
+    let newer = make_newer(&log);
+    for arguments in [
+        &["sql", "select * from runs"][..],
+        &simulated.run(&["--profile", "smoke"]),
+    ] {
+        let answer = place.answer(arguments);
+        assert_eq!(answer.code, Some(1), "{answer:?}");
+        assert!(answer.stderr.contains("newer"), "{answer:?}");
+        assert!(answer.stderr.contains("runs"), "{answer:?}");
+    }
+    let commits = fs::read_dir(&log).expect("it is there").count();
+    assert_eq!(commits, newer, "nothing was written to it");
+}
+
+/// Adds a commit that says that a later release changed the table; how many entries the log has.
+fn make_newer(log: &Path) -> usize {
+    let commits = || -> Vec<_> {
+        let mut commits: Vec<_> = fs::read_dir(log)
+            .expect("it is there")
+            .map(|entry| entry.expect("it can be read").path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+            .collect();
+        commits.sort();
+        commits
+    };
+    let mut metadata = commits()
+        .iter()
+        .flat_map(|path| {
+            let text = fs::read_to_string(path).expect("a commit is text");
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+        .rfind(|action| action.get("metaData").is_some())
+        .expect("a table has metadata");
+    let version = &mut metadata["metaData"]["configuration"]["plimsoll.schema_version"];
+    assert!(version.is_string(), "the table says its version: {version}");
+    *version = json!("999");
+    let next = log.join(format!("{:020}.json", commits().len()));
+    fs::write(next, format!("{metadata}\n")).expect("it can be written");
+    fs::read_dir(log).expect("it is there").count()
+}
+
+#[test]
+fn two_runs_at_once_into_one_warehouse_are_both_there() {
+    let place = Place::new();
+    let simulated = Simulated::start(&place, &["--slots", "64", "--ttft", "5ms", "--itl", "1ms"]);
+    thread::scope(|scope| {
+        let runs = [1, 2, 3].map(|_| {
+            scope.spawn(|| place.answer(&simulated.run(&["--profile", "smoke", "--json"])))
+        });
+        for run in runs {
+            let answer = run.join().expect("no panic");
+            assert_eq!(answer.code, Some(0), "{answer:?}");
+        }
+    });
+    assert_eq!(
+        place.value("select count(distinct run_id) from reports.runs"),
+        json!(3)
+    );
+    assert_eq!(
+        place.value("select count(*) from raw.requests"),
+        place.value("select sum(sent) from reports.stages")
+    );
+    assert_eq!(place.spooled(), [""; 0]);
+}

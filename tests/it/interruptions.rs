@@ -1,0 +1,130 @@
+//! Runs that are cut short: what was measured is kept, under a verdict that says so.
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::program::{Place, Running};
+use crate::simulated::Simulated;
+
+/// A run that would take a minute, once it has measured for some seconds.
+fn under_way(place: &Place, simulated: &Simulated) -> Running {
+    let mut running = Running::start(&mut place.command(&simulated.run(&[
+        "--profile",
+        "stability",
+        "--rate",
+        "50",
+        "--duration",
+        "60s",
+        "--output-tokens",
+        "4",
+        "--json",
+    ])));
+    running.wait_for("stage 2/");
+    running
+}
+
+fn is_published_as(place: &Place, verdict: &str) {
+    assert_eq!(
+        place.value("select verdict from reports.runs"),
+        json!(verdict)
+    );
+    let rows = place.value("select count(*) from raw.requests");
+    assert!(
+        rows.as_i64() > Some(50),
+        "what was measured is there: {rows}"
+    );
+    assert_eq!(rows, place.value("select sum(sent) from reports.stages"));
+    assert_eq!(
+        rows,
+        place.value("select sum(ok + errors) from reports.stages")
+    );
+    assert_eq!(place.spooled(), [""; 0]);
+}
+
+#[test]
+fn ctrl_c_publishes_what_was_measured_as_cancelled() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let running = under_way(&place, &simulated);
+    running.signal(Signal::SIGINT);
+    let answer = running.end();
+    assert_eq!(answer.code, Some(130), "{answer:?}");
+    assert_eq!(answer.json()["verdict"], "cancelled");
+    is_published_as(&place, "cancelled");
+}
+
+#[test]
+fn a_service_manager_ends_it_as_well() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let running = under_way(&place, &simulated);
+    running.signal(Signal::SIGTERM);
+    let answer = running.end();
+    assert_eq!(answer.code, Some(130), "{answer:?}");
+    is_published_as(&place, "cancelled");
+}
+
+#[test]
+fn after_a_kill_the_next_run_publishes_what_was_spooled() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let running = under_way(&place, &simulated);
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.end().code, None, "it was killed");
+    assert_eq!(place.spooled().len(), 1);
+
+    // Commands that only read say so and leave it alone.
+    let answer = place.done(&["sql", "select count(*) from reports.runs"]);
+    assert!(answer.stderr.contains("spool"), "{answer:?}");
+    assert_eq!(place.spooled().len(), 1);
+
+    place.done(&simulated.run(&["--profile", "smoke"]));
+    assert_eq!(place.spooled(), [""; 0]);
+    assert_eq!(
+        place.rows("select profile, verdict from reports.runs order by started_at"),
+        [
+            json!({"profile": "stability", "verdict": "incomplete"}),
+            json!({"profile": "smoke", "verdict": "passed"}),
+        ]
+    );
+    let kept = place.value(
+        "select count(*) from raw.requests q join reports.runs r on q.run_key = r.run_key \
+         where r.verdict = 'incomplete'",
+    );
+    assert!(
+        kept.as_i64() > Some(50),
+        "at most the last second is lost: {kept}"
+    );
+}
+
+#[test]
+fn a_half_written_spool_is_published_up_to_its_last_whole_part() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let running = under_way(&place, &simulated);
+    running.signal(Signal::SIGKILL);
+    running.end();
+    let spool = place
+        .path()
+        .join("plimsoll-data/spool")
+        .join(&place.spooled()[0]);
+    let segment = spool
+        .read_dir()
+        .expect("the spool is there")
+        .map(|entry| entry.expect("it can be read").path())
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|n| n.to_string_lossy().starts_with("segment"))
+        })
+        .max()
+        .expect("it has a segment");
+    let bytes = std::fs::read(&segment).expect("it can be read");
+    std::fs::write(&segment, &bytes[..bytes.len() - 7]).expect("it can be cut");
+
+    place.done(&simulated.run(&["--profile", "smoke"]));
+    assert_eq!(place.spooled(), [""; 0]);
+    assert_eq!(
+        place.value("select count(*) from reports.runs where verdict = 'incomplete'"),
+        json!(1)
+    );
+}

@@ -1,0 +1,16 @@
+//! Tests of the whole product, in one binary: the rules that the workspace keeps, and the built
+//! program from the command line to the answer.
+
+mod architecture;
+mod bad_places;
+mod bad_questions;
+mod bad_subjects;
+mod bad_usage;
+mod interruptions;
+mod program;
+mod queues;
+mod served;
+mod simulated;
+mod tidy;
+mod whole_path;
+mod workspace;

@@ -1,0 +1,140 @@
+//! The query engine's settings: memory, spill space, sessions.
+//!
+//! One engine serves all queries of a warehouse, so its limits hold for all
+//! of them together. A session is made for each query from one template.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList};
+use datafusion::execution::SessionState;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::SessionConfig;
+use plimsoll_ingest::{WarehouseLocation, delta};
+
+use crate::error::OpenError;
+use crate::store::ReadOnlyStore;
+
+/// The one catalog.
+pub(crate) const CATALOG: &str = "plimsoll";
+
+/// The schema in which names without a schema are looked up. It is not
+/// listed: it holds what the other schemas hold.
+pub(crate) const SEARCH_SCHEMA: &str = "any";
+
+/// How many of the largest users of memory an error names.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
+
+/// What the query engine may use, all queries together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarehouseOptions {
+    /// Memory for intermediate results, in bytes. Not every allocation is
+    /// counted: leave 30 to 40 % of what the process may have.
+    pub memory_limit: usize,
+    /// Where sorts and aggregations spill; `None` for the system's temporary
+    /// folder, which is then touched only when something spills.
+    pub spill_dir: Option<PathBuf>,
+    /// How much may be spilled at once, in bytes.
+    pub spill_limit: u64,
+    /// Threads for queries, and partitions of a plan.
+    pub threads: usize,
+}
+
+impl Default for WarehouseOptions {
+    /// 1 GiB of memory, 8 GiB of spill space, a thread for each core.
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            memory_limit: 1 << 30,
+            spill_dir: None,
+            spill_limit: 8 << 30,
+            threads,
+        }
+    }
+}
+
+/// Makes sessions that share memory, caches and storage.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    template: SessionState,
+    memory_limit: usize,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        location: &WarehouseLocation,
+        options: &WarehouseOptions,
+    ) -> Result<Self, OpenError> {
+        let environment = environment(options).map_err(|error| OpenError::Engine {
+            reason: error.strip_backtrace(),
+        })?;
+        let store = ReadOnlyStore::new(delta::object_store(location));
+        environment.register_object_store(location.url(), Arc::new(store));
+        let template = SessionStateBuilder::new_with_default_features()
+            .with_config(config(options))
+            .with_runtime_env(environment)
+            .build();
+        Ok(Self {
+            template,
+            memory_limit: options.memory_limit,
+        })
+    }
+
+    /// The memory that all queries together may have, in bytes.
+    pub(crate) fn memory_limit(&self) -> usize {
+        self.memory_limit
+    }
+
+    /// A session that sees `catalog` and nothing else.
+    pub(crate) fn session(&self, catalog: Arc<dyn CatalogProvider>) -> SessionState {
+        let list = MemoryCatalogProviderList::new();
+        list.register_catalog(CATALOG.to_string(), catalog);
+        let mut session = self.template.clone();
+        session.register_catalog_list(Arc::new(list));
+        session.mark_start_execution();
+        session
+    }
+}
+
+/// The root of the store that holds `location`, as plans name it.
+pub(crate) fn store_url(location: &WarehouseLocation) -> ObjectStoreUrl {
+    let url = location.url();
+    let root = format!("{}://{}", url.scheme(), url.authority());
+    ObjectStoreUrl::parse(root).expect("scheme and authority of a URL are a URL")
+}
+
+fn environment(options: &WarehouseOptions) -> datafusion::error::Result<Arc<RuntimeEnv>> {
+    let mode = match &options.spill_dir {
+        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default()
+        .with_mode(mode)
+        .with_max_temp_directory_size(options.spill_limit);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_limit), CONSUMERS_NAMED);
+    RuntimeEnvBuilder::new()
+        .with_disk_manager_builder(disk)
+        .with_memory_pool(Arc::new(pool))
+        .build_arc()
+}
+
+fn config(options: &WarehouseOptions) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, SEARCH_SCHEMA)
+        .with_information_schema(true)
+        .with_target_partitions(options.threads.max(1))
+        .with_collect_statistics(true);
+    let parquet = &mut config.options_mut().execution.parquet;
+    // Filters run inside the scan, so that columns are decoded only for rows
+    // that pass. It wins where few rows pass (one run, one status) and costs a
+    // little where most do; the first kind is what is asked all day.
+    parquet.pushdown_filters = true;
+    parquet.reorder_filters = true;
+    config
+}

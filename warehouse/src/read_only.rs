@@ -1,0 +1,198 @@
+//! Which statements are taken: one at a time, and only such as read.
+//!
+//! The check works on the syntax tree, so it needs neither storage nor
+//! schemas and runs before either is touched. A plan is checked once more
+//! (`SQLOptions`) before it runs.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{Visit, Visitor};
+
+use crate::error::QueryError;
+
+/// How deep expressions and subqueries may nest.
+const NESTING_LIMIT: usize = 64;
+
+/// Checks that `sql` is one statement and that it only reads.
+///
+/// # Errors
+/// [`QueryError::Syntax`] where it cannot be parsed, [`QueryError::Refused`]
+/// where it writes, changes settings, or holds several statements.
+pub fn check_read_only(sql: &str) -> Result<(), QueryError> {
+    parse(sql).map(|_| ())
+}
+
+/// Parses one statement that only reads.
+pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
+    let syntax = |error| QueryError::syntax(&error);
+    let mut statements = DFParserBuilder::new(sql)
+        .with_recursion_limit(NESTING_LIMIT)
+        .build()
+        .map_err(syntax)?
+        .parse_statements()
+        .map_err(syntax)?;
+    if statements.len() > 1 {
+        let what = format!("{} statements at once are", statements.len());
+        return Err(QueryError::Refused { what });
+    }
+    let statement = statements.pop_front().ok_or_else(|| QueryError::Syntax {
+        message: "there is no statement".to_string(),
+    })?;
+    match first_write(&statement) {
+        Some(what) => Err(QueryError::Refused {
+            what: format!("`{what}` is"),
+        }),
+        None => Ok(statement),
+    }
+}
+
+/// The first part of the statement that does more than read; `None` where
+/// there is none.
+fn first_write(statement: &Statement) -> Option<String> {
+    match statement {
+        Statement::Statement(inner) => match inner.as_ref().visit(&mut FindWrite) {
+            ControlFlow::Break(what) => Some(what),
+            ControlFlow::Continue(()) => None,
+        },
+        Statement::Explain(explain) => first_write(&explain.statement),
+        Statement::CreateExternalTable(_) => Some("CREATE EXTERNAL TABLE".to_string()),
+        Statement::CopyTo(_) => Some("COPY".to_string()),
+        Statement::Reset(_) => Some("RESET".to_string()),
+    }
+}
+
+/// Walks the whole tree: an INSERT may hide in a WITH.
+struct FindWrite;
+
+impl Visitor for FindWrite {
+    type Break = String;
+
+    fn pre_visit_statement(&mut self, statement: &ast::Statement) -> ControlFlow<String> {
+        use ast::Statement::{
+            Explain, ExplainTable, Query, ShowColumns, ShowFunctions, ShowTables, ShowVariable,
+        };
+        match statement {
+            Query(_) | Explain { .. } | ExplainTable { .. } => ControlFlow::Continue(()),
+            ShowTables { .. } | ShowColumns { .. } | ShowFunctions { .. } | ShowVariable { .. } => {
+                ControlFlow::Continue(())
+            }
+            other => ControlFlow::Break(leading_keyword(other)),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<String> {
+        match &select.into {
+            Some(_) => ControlFlow::Break("SELECT INTO".to_string()),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn leading_keyword(statement: &ast::Statement) -> String {
+    let text = statement.to_string();
+    text.split_whitespace()
+        .next()
+        .unwrap_or("the statement")
+        .to_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_is_taken() {
+        for sql in [
+            "select 1",
+            "SELECT 1;",
+            "with t as (select 1 as a) select * from t union all select 2",
+            "values (1), (2)",
+            "explain select 1",
+            "explain analyze select * from runs",
+            "show tables",
+            "describe runs",
+        ] {
+            assert!(
+                check_read_only(sql).is_ok(),
+                "{sql}: {:?}",
+                check_read_only(sql)
+            );
+        }
+    }
+
+    #[test]
+    fn writing_is_refused_by_name() {
+        for (sql, name) in [
+            ("insert into runs values (1)", "INSERT"),
+            ("update runs set model = 'x'", "UPDATE"),
+            ("delete from runs", "DELETE"),
+            (
+                "merge into runs using t on true when matched then delete",
+                "MERGE",
+            ),
+            ("drop table runs", "DROP"),
+            ("truncate table runs", "TRUNCATE"),
+            ("create table t (a int)", "CREATE"),
+            ("create table t as select 1", "CREATE"),
+            ("create view v as select 1", "CREATE"),
+            ("create schema s", "CREATE"),
+            (
+                "create external table t stored as csv location '/tmp/x'",
+                "CREATE EXTERNAL TABLE",
+            ),
+            ("copy runs to '/tmp/x.csv'", "COPY"),
+            ("copy (select 1) to '/tmp/x.csv'", "COPY"),
+            ("set datafusion.execution.batch_size = 1", "SET"),
+            ("reset datafusion.execution.batch_size", "RESET"),
+            ("prepare p as select 1", "PREPARE"),
+            ("execute p", "EXECUTE"),
+            ("begin", "BEGIN"),
+            ("start transaction", "START"),
+            ("commit", "COMMIT"),
+            ("explain insert into runs values (1)", "INSERT"),
+            ("explain analyze insert into runs values (1)", "INSERT"),
+            ("explain explain delete from runs", "DELETE"),
+            ("explain copy runs to '/tmp/x.csv'", "COPY"),
+            (
+                "explain create external table t stored as csv location '/x'",
+                "CREATE EXTERNAL TABLE",
+            ),
+            ("select * into t from runs", "SELECT INTO"),
+            ("with t as (insert into runs values (1)) select 1", "INSERT"),
+            ("select 1; drop table runs", "2 statements"),
+        ] {
+            match check_read_only(sql) {
+                Err(QueryError::Refused { what }) => assert!(what.contains(name), "{sql}: {what}"),
+                other => panic!("{sql}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nonsense_is_a_syntax_error_that_says_where() {
+        for (sql, says) in [
+            ("", "no statement"),
+            ("selec 1", "selec"),
+            ("select (1", "found: EOF"),
+            ("select a b c", "Column: 12"),
+        ] {
+            match check_read_only(sql) {
+                Err(QueryError::Syntax { message }) => {
+                    assert!(message.contains(says), "{sql}: {message}");
+                }
+                other => panic!("{sql}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_crash() {
+        let sql = format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000));
+        assert!(matches!(
+            check_read_only(&sql),
+            Err(QueryError::Syntax { .. })
+        ));
+    }
+}

@@ -1,0 +1,109 @@
+//! The threads that plans run on, apart from those that serve people.
+
+use std::future::Future;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::error::OpenError;
+
+/// Linux shows 15 characters of a thread's name.
+const THREAD_NAME: &str = "plimsoll-query";
+
+/// A runtime of its own for queries: an operator that does not yield holds up
+/// other queries at most, never the network or a timer.
+#[derive(Debug)]
+pub(crate) struct QueryRuntime {
+    /// `None` only while it is being dropped.
+    runtime: Option<Runtime>,
+}
+
+impl QueryRuntime {
+    /// Starts `threads` threads, at least one.
+    pub(crate) fn start(threads: usize) -> Result<Self, OpenError> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name(THREAD_NAME)
+            .enable_all()
+            .build()
+            .map_err(|error| OpenError::Engine {
+                reason: error.to_string(),
+            })?;
+        Ok(Self {
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Runs `work` there; it is stopped when the handle is dropped.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Work<T> {
+        let runtime = self
+            .runtime
+            .as_ref()
+            .expect("the runtime is there until the drop");
+        let handle = runtime.spawn(work);
+        Work {
+            abort: handle.abort_handle(),
+            handle,
+        }
+    }
+}
+
+impl Drop for QueryRuntime {
+    /// Does not wait: a thread may be inside an operator that does not yield,
+    /// and waiting is not allowed where async code drops this.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Work on the query runtime. Dropping it stops the work at its next yield.
+#[derive(Debug)]
+pub(crate) struct Work<T> {
+    /// The work's end: its value, or a panic.
+    pub(crate) handle: JoinHandle<T>,
+    abort: AbortHandle,
+}
+
+impl<T> Work<T> {
+    /// Stops the work at its next yield.
+    pub(crate) fn stop(&self) {
+        self.abort.abort();
+    }
+}
+
+impl<T> Drop for Work<T> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_runs_on_named_threads_and_stops_when_dropped() {
+        let runtime = QueryRuntime::start(0).expect("threads start");
+        let mut work = runtime.spawn(async { std::thread::current().name().map(str::to_string) });
+        let name = (&mut work.handle).await.expect("no panic");
+        assert_eq!(name.as_deref(), Some(THREAD_NAME));
+
+        let (never, dropped) = oneshot::channel::<()>();
+        let work = runtime.spawn(async move {
+            let _held = never;
+            std::future::pending::<()>().await;
+        });
+        drop(work);
+        assert!(
+            dropped.await.is_err(),
+            "the task was dropped with what it held"
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! What a query sees: one immutable set of table snapshots.
+//!
+//! A table is opened when a statement first names it, so that a command that
+//! asks little opens little. `runs` is read before any table of facts: since
+//! a run's facts are committed before its row in `runs`, a run that is
+//! visible has all its facts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::catalog::MemoryCatalogProvider;
+use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::physical_plan::collect;
+use datafusion::scalar::ScalarValue;
+use plimsoll_ingest::{Table, WarehouseLocation};
+use tokio::sync::OnceCell;
+
+use crate::catalog::Catalog;
+use crate::engine::{Engine, store_url};
+use crate::error::{OpenError, QueryError};
+use crate::functions;
+use crate::limits::Access;
+use crate::provider::FileTable;
+use crate::views::View;
+
+mod run_keys;
+mod table;
+
+use run_keys::RunKeys;
+use table::TableSnapshot;
+
+/// One set of snapshots, with the views planned over it.
+#[derive(Debug)]
+pub(crate) struct Snapshots {
+    location: WarehouseLocation,
+    engine: Arc<Engine>,
+    tables: HashMap<Table, OnceCell<TableSnapshot>>,
+    run_keys: OnceCell<RunKeys>,
+    /// The tables as queries see them.
+    visible: HashMap<Table, OnceCell<Arc<FileTable>>>,
+    views: HashMap<View, OnceCell<Arc<ViewTable>>>,
+    exists: bool,
+}
+
+impl Snapshots {
+    /// A set in which no table is open yet. All it asks storage is whether
+    /// there is a warehouse.
+    pub(crate) async fn unopened(
+        location: &WarehouseLocation,
+        engine: &Arc<Engine>,
+    ) -> Result<Self, OpenError> {
+        let exists = table::is_there(location, Table::Runs).await?;
+        Ok(Self::empty(location, engine, exists))
+    }
+
+    fn empty(location: &WarehouseLocation, engine: &Arc<Engine>, exists: bool) -> Self {
+        Self {
+            location: location.clone(),
+            engine: Arc::clone(engine),
+            tables: Table::ALL
+                .iter()
+                .map(|table| (*table, OnceCell::new()))
+                .collect(),
+            run_keys: OnceCell::new(),
+            visible: Table::ALL
+                .iter()
+                .map(|table| (*table, OnceCell::new()))
+                .collect(),
+            views: View::ALL
+                .iter()
+                .map(|view| (*view, OnceCell::new()))
+                .collect(),
+            exists,
+        }
+    }
+
+    /// The newest set: `runs` first, then every other table. Of tables that
+    /// are open in `self`, only newer commits are read.
+    ///
+    /// A table that this release cannot read does not stop the others: a
+    /// query that names it is told why.
+    pub(crate) async fn newest(&self) -> Result<Self, OpenError> {
+        let runs = self.newer(Table::Runs).await?;
+        let next = Self::empty(&self.location, &self.engine, runs.exists());
+        next.set(Table::Runs, runs);
+        next.run_keys
+            .get_or_try_init(|| next.read_run_keys(self.run_keys.get()))
+            .await?;
+        let others = Table::ALL
+            .iter()
+            .copied()
+            .filter(|table| *table != Table::Runs);
+        let opened = others.map(async |table| (table, self.newer(table).await));
+        for (table, snapshot) in futures::future::join_all(opened).await {
+            match snapshot {
+                Ok(snapshot) => next.set(table, snapshot),
+                Err(OpenError::NewerTable { .. } | OpenError::Unsupported { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(next)
+    }
+
+    async fn newer(&self, table: Table) -> Result<TableSnapshot, OpenError> {
+        match self.tables[&table].get() {
+            Some(snapshot) => snapshot.newer(&self.location).await,
+            None => TableSnapshot::open(&self.location, table).await,
+        }
+    }
+
+    fn set(&self, table: Table, snapshot: TableSnapshot) {
+        self.tables[&table]
+            .set(snapshot)
+            .expect("nobody else holds this set, and each table is set once");
+    }
+
+    /// Whether the place holds a warehouse: a table of runs.
+    pub(crate) fn exists(&self) -> bool {
+        self.exists
+    }
+
+    async fn snapshot(&self, table: Table) -> Result<&TableSnapshot, OpenError> {
+        self.tables[&table]
+            .get_or_try_init(|| TableSnapshot::open(&self.location, table))
+            .await
+    }
+
+    /// The keys of the runs that have a row in `runs`.
+    async fn run_keys(&self) -> Result<&RunKeys, OpenError> {
+        self.run_keys
+            .get_or_try_init(|| self.read_run_keys(None))
+            .await
+    }
+
+    async fn read_run_keys(&self, before: Option<&RunKeys>) -> Result<RunKeys, OpenError> {
+        let runs = self.snapshot(Table::Runs).await?;
+        let session = self.engine.session(Arc::new(MemoryCatalogProvider::new()));
+        let keys = RunKeys::read(runs, before, &session, &store_url(&self.location)).await;
+        keys.map_err(|error| OpenError::Unreadable {
+            table: Table::Runs,
+            location: self.location.to_string(),
+            reason: error.strip_backtrace(),
+        })
+    }
+
+    /// A table as queries see it: without the files of runs that are not visible.
+    pub(crate) async fn table(&self, table: Table) -> Result<Arc<FileTable>, DataFusionError> {
+        let visible = self.visible[&table].get_or_try_init(|| self.visible_table(table));
+        visible.await.cloned()
+    }
+
+    async fn visible_table(&self, table: Table) -> Result<Arc<FileTable>, DataFusionError> {
+        let external = |error: OpenError| DataFusionError::External(Box::new(error));
+        let run_keys = if table.per_run() && table != Table::Runs {
+            Some(self.run_keys().await.map_err(external)?)
+        } else {
+            None
+        };
+        let snapshot = self.snapshot(table).await.map_err(external)?;
+        let files = match run_keys {
+            Some(run_keys) => snapshot.files().visible_to(run_keys.visible())?,
+            None => snapshot.files().clone(),
+        };
+        let columns = snapshot.columns().clone();
+        let store = store_url(&self.location);
+        Ok(Arc::new(FileTable::new(columns, files, store)))
+    }
+
+    /// A view, planned over this set with its owner's rights.
+    pub(crate) async fn view(
+        self: &Arc<Self>,
+        view: View,
+    ) -> Result<Arc<ViewTable>, DataFusionError> {
+        let planned = self.views[&view].get_or_try_init(async || {
+            let session = self.session(Access::All);
+            let plan = session.create_logical_plan(view.sql()).await?;
+            Ok::<_, DataFusionError>(Arc::new(ViewTable::new(plan, Some(view.sql().to_string()))))
+        });
+        planned.await.cloned()
+    }
+
+    /// A session over this set.
+    pub(crate) fn session(self: &Arc<Self>, access: Access) -> SessionState {
+        let catalog = Catalog::new(Arc::clone(self), access);
+        let mut session = self.engine.session(Arc::new(catalog));
+        functions::register(&mut session, self);
+        session
+    }
+
+    /// The rows of a statement of our own, run with every right.
+    pub(crate) async fn rows(
+        self: &Arc<Self>,
+        sql: &str,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Vec<RecordBatch>, DataFusionError> {
+        let session = self.session(Access::All);
+        let mut plan = session.create_logical_plan(sql).await?;
+        if !parameters.is_empty() {
+            plan = plan.with_param_values(parameters)?;
+        }
+        let plan = session.create_physical_plan(&plan).await?;
+        collect(plan, session.task_ctx()).await
+    }
+
+    /// An error of the engine as ours.
+    pub(crate) fn error(&self, error: &DataFusionError) -> QueryError {
+        QueryError::from_engine(error, self.engine.memory_limit())
+    }
+
+    /// The memory that all queries together may have, in bytes.
+    pub(crate) fn memory_limit(&self) -> usize {
+        self.engine.memory_limit()
+    }
+}

@@ -1,0 +1,176 @@
+//! One table at one version.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use deltalake_core::{DeltaTable, DeltaTableError};
+use futures::StreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use plimsoll_ingest::delta::{self, TableError};
+use plimsoll_ingest::{Table, WarehouseLocation};
+
+use crate::error::OpenError;
+use crate::files::FileList;
+use crate::provider::TableColumns;
+
+/// A table at one version, or its absence.
+#[derive(Debug)]
+pub(crate) struct TableSnapshot {
+    table: Table,
+    /// `None` where the warehouse has no such table (yet).
+    delta: Option<DeltaTable>,
+    columns: TableColumns,
+    files: FileList,
+}
+
+impl TableSnapshot {
+    /// The table's newest version.
+    pub(crate) async fn open(
+        location: &WarehouseLocation,
+        table: Table,
+    ) -> Result<Self, OpenError> {
+        let opened = delta::open_table(location, table).await;
+        match opened.map_err(|error| from_ingest(table, location, error))? {
+            Some(delta) => Self::of(location, table, delta),
+            None => Ok(Self::absent(table)),
+        }
+    }
+
+    /// The table's newest version, by reading only the commits after this one.
+    pub(crate) async fn newer(&self, location: &WarehouseLocation) -> Result<Self, OpenError> {
+        let Some(mut delta) = self.delta.clone() else {
+            return Self::open(location, self.table).await;
+        };
+        let unreadable = |error| unreadable(self.table, location, &error);
+        delta.update_state().await.map_err(unreadable)?;
+        delta::check_version(location, self.table, &delta)
+            .map_err(|error| from_ingest(self.table, location, error))?;
+        Self::of(location, self.table, delta)
+    }
+
+    fn of(
+        location: &WarehouseLocation,
+        table: Table,
+        delta: DeltaTable,
+    ) -> Result<Self, OpenError> {
+        let unreadable = |error: DeltaTableError| unreadable(table, location, &error);
+        let state = delta.snapshot().map_err(unreadable)?;
+        let reader_version = state.protocol().min_reader_version();
+        if reader_version > 1 {
+            // Deletion vectors and column mapping need more than a plain scan.
+            let feature = format!("Delta reader version {reader_version}");
+            return Err(OpenError::Unsupported { table, feature });
+        }
+        let schema = with_ours(&state.snapshot().arrow_schema(), table);
+        let partitions = state.metadata().partition_columns();
+        let files = FileList::of(&delta).map_err(unreadable)?;
+        let columns = TableColumns::new(schema, partitions);
+        Ok(Self {
+            table,
+            delta: Some(delta),
+            columns,
+            files,
+        })
+    }
+
+    fn absent(table: Table) -> Self {
+        let columns = TableColumns::new(table.arrow_schema(), &[]);
+        Self {
+            table,
+            delta: None,
+            columns,
+            files: FileList::none(),
+        }
+    }
+
+    /// Whether there is such a table.
+    pub(crate) fn exists(&self) -> bool {
+        self.delta.is_some()
+    }
+
+    /// The columns, and which of them are partitions.
+    pub(crate) fn columns(&self) -> &TableColumns {
+        &self.columns
+    }
+
+    /// All active files, those of invisible runs too.
+    pub(crate) fn files(&self) -> &FileList {
+        &self.files
+    }
+}
+
+/// Whether there is such a table, by a look at its log alone.
+pub(crate) async fn is_there(
+    location: &WarehouseLocation,
+    table: Table,
+) -> Result<bool, OpenError> {
+    let unreadable = |error: &dyn Error| unreadable(table, location, error);
+    let path = Path::from_url_path(location.table_url(table).path()).map_err(|e| unreadable(&e))?;
+    let mut log = delta::object_store(location).list(Some(&path.join("_delta_log")));
+    match log.next().await {
+        Some(Ok(_)) => Ok(true),
+        None | Some(Err(object_store::Error::NotFound { .. })) => Ok(false),
+        Some(Err(error)) => Err(unreadable(&error)),
+    }
+}
+
+/// The schema in the log, which a later release may have widened, and after
+/// it whatever columns of ours an earlier release did not have yet; files
+/// that lack a column read as null. Comments are ours where the log has none.
+fn with_ours(log: &SchemaRef, table: Table) -> SchemaRef {
+    let ours = table.arrow_schema();
+    let commented = |field: &FieldRef| match ours.field_with_name(field.name()) {
+        Ok(our) if !field.metadata().contains_key("comment") => {
+            Arc::new(field.as_ref().clone().with_metadata(our.metadata().clone()))
+        }
+        _ => Arc::clone(field),
+    };
+    let missing = ours
+        .fields()
+        .iter()
+        .filter(|our| log.field_with_name(our.name()).is_err());
+    let nullable = |our: &FieldRef| Arc::new(our.as_ref().clone().with_nullable(true));
+    let fields: Vec<FieldRef> = log
+        .fields()
+        .iter()
+        .map(commented)
+        .chain(missing.map(nullable))
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn from_ingest(table: Table, location: &WarehouseLocation, error: TableError) -> OpenError {
+    match error {
+        TableError::Newer {
+            table,
+            warehouse,
+            found,
+            known,
+        } => OpenError::NewerTable {
+            table,
+            location: warehouse,
+            found,
+            known,
+        },
+        TableError::Storage { source, .. } => unreadable(table, location, source.as_ref()),
+    }
+}
+
+fn unreadable(table: Table, location: &WarehouseLocation, error: &dyn Error) -> OpenError {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !reason.contains(&text) {
+            reason = format!("{reason}: {text}");
+        }
+        source = error.source();
+    }
+    OpenError::Unreadable {
+        table,
+        location: location.to_string(),
+        reason,
+    }
+}

@@ -1,0 +1,37 @@
+-- peak_rps: the peak goodput that a limit-finding run found, one row per model, question and day.
+--
+-- A question is a comparable_key: same profile, configuration, SLO, workload and GPUs. Where a day
+-- has several runs of one question, the best is shown, and among equals the last; run_id names it,
+-- and revision, engine and hardware are that run's: a new revision or engine does not split the
+-- series. The day is the UTC day of the run's start. The peak is the goodput (good requests a
+-- second) of the last stage that meets the SLO before the first that fails it; low and high are the
+-- bounds of its interval, null where the method gives none. The sustainable rate is what holds for
+-- long; null where it was not measured. Engine and hardware are null where they are unknown. Only
+-- runs whose verdict says how the subject did are read: passed, degraded, blocked.
+SELECT
+    model, revision, engine, gpu_sku, gpu_count, comparable_key, day,
+    peak_goodput_rps, peak_goodput_rps_low, peak_goodput_rps_high,
+    sustainable_rps, sustainable_rps_low, sustainable_rps_high,
+    run_id
+FROM (
+    SELECT
+        r.model AS model, r.model_revision AS revision,
+        e.engine AS engine, e.gpu_sku AS gpu_sku, e.gpu_count AS gpu_count,
+        r.comparable_key AS comparable_key, CAST(r.started_at AS DATE) AS day,
+        r.peak_goodput_rps AS peak_goodput_rps,
+        r.peak_goodput_rps_low AS peak_goodput_rps_low,
+        r.peak_goodput_rps_high AS peak_goodput_rps_high,
+        r.sustainable_rps AS sustainable_rps,
+        r.sustainable_rps_low AS sustainable_rps_low,
+        r.sustainable_rps_high AS sustainable_rps_high,
+        r.run_id AS run_id,
+        row_number() OVER (
+            PARTITION BY r.model, r.comparable_key, CAST(r.started_at AS DATE)
+            ORDER BY r.peak_goodput_rps DESC, r.started_at DESC, r.run_id DESC
+        ) AS place
+    FROM reports.runs AS r
+    LEFT JOIN reports.envelopes AS e ON e.run_key = r.run_key
+    WHERE r.verdict IN ('passed', 'degraded', 'blocked')
+        AND r.peak_goodput_rps IS NOT NULL
+) AS ranked
+WHERE place = 1

@@ -1,0 +1,185 @@
+//! The warehouse: opening it, keeping it fresh, asking it.
+
+use std::future::Future;
+use std::sync::{Arc, RwLock};
+
+use arrow::array::RecordBatch;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use plimsoll_ingest::WarehouseLocation;
+use serde_json::Value;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::engine::{Engine, WarehouseOptions};
+use crate::error::{OpenError, QueryError};
+use crate::limits::QueryLimits;
+use crate::parameters::Parameters;
+use crate::runtime::{QueryRuntime, Work};
+use crate::snapshots::Snapshots;
+use crate::stream::QueryStream;
+use crate::{planning, read_only};
+
+/// Batches that may wait for a slow reader; the query waits beyond that.
+const BATCHES_AHEAD: usize = 2;
+
+/// A warehouse that is open for reading.
+#[derive(Debug)]
+pub struct Warehouse {
+    location: WarehouseLocation,
+    runtime: QueryRuntime,
+    current: RwLock<Arc<Snapshots>>,
+    /// One refresh at a time: two would only do the same work.
+    refreshing: Mutex<()>,
+}
+
+impl Warehouse {
+    /// Opens the warehouse at `location`.
+    ///
+    /// Tables are opened when a statement first names them. A place that
+    /// holds no warehouse is opened all the same: every table is empty there,
+    /// and nothing is created.
+    ///
+    /// # Errors
+    /// Where the engine cannot be set up as `options` ask, or the place cannot
+    /// be read.
+    pub async fn open(
+        location: &WarehouseLocation,
+        options: WarehouseOptions,
+    ) -> Result<Self, OpenError> {
+        let runtime = QueryRuntime::start(options.threads)?;
+        let engine = Arc::new(Engine::new(location, &options)?);
+        let snapshots = Arc::new(Snapshots::unopened(location, &engine).await?);
+        Ok(Self {
+            location: location.clone(),
+            runtime,
+            current: RwLock::new(snapshots),
+            refreshing: Mutex::new(()),
+        })
+    }
+
+    /// Where the warehouse lies.
+    pub fn location(&self) -> &WarehouseLocation {
+        &self.location
+    }
+
+    /// Whether the place held a warehouse when it was opened or last refreshed.
+    pub fn exists(&self) -> bool {
+        self.snapshots().exists()
+    }
+
+    /// Takes in what was published since: `runs` first, then the facts, then
+    /// swaps the whole set. Queries that run keep the set they began with.
+    ///
+    /// From the first call on, every table is open. A process that lives long
+    /// must call it now and then, every few seconds say: compaction may merge
+    /// files of runs that an old set does not know after an hour.
+    ///
+    /// # Errors
+    /// Where a table cannot be read; the old set then stays. A table of a
+    /// newer schema version is no error here: queries that name it are told.
+    pub async fn refresh(&self) -> Result<(), OpenError> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        let before = self.snapshots();
+        let mut work = self.spawn(async move { before.newest().await });
+        let newest = match (&mut work.handle).await {
+            Ok(newest) => newest?,
+            Err(panic) => {
+                return Err(OpenError::Engine {
+                    reason: panic.to_string(),
+                });
+            }
+        };
+        *self
+            .current
+            .write()
+            .expect("nobody panics holding the lock") = Arc::new(newest);
+        Ok(())
+    }
+
+    /// Runs one statement that reads.
+    ///
+    /// `parameters` are the values of `$1`, `$2`, ..; they are bound as
+    /// values. The whole query sees one set of snapshots. It runs on threads
+    /// of its own and stops when the stream is dropped.
+    ///
+    /// # Errors
+    /// Everything that can be said before the first row; the stream gives the
+    /// rest. Statements that do more than read are refused before storage is
+    /// touched.
+    pub async fn query(
+        &self,
+        sql: &str,
+        parameters: &[Value],
+        limits: &QueryLimits,
+    ) -> Result<QueryStream, QueryError> {
+        let mut statement = read_only::parse(sql)?;
+        let parameters = Parameters::take(&mut statement, parameters)?;
+        let mut deadline = Box::pin(tokio::time::sleep(limits.timeout));
+        let (planned, schema) = oneshot::channel();
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let (snapshots, access) = (self.snapshots(), limits.access);
+        let work = self.spawn(async move {
+            match planning::plan(&snapshots, statement, parameters, access).await {
+                Ok((plan, context)) => {
+                    // Whoever asked may be gone by now; then so is the work.
+                    if planned.send(Ok(plan.schema())).is_ok() {
+                        run(&snapshots, plan, context, sender).await;
+                    }
+                }
+                Err(error) => drop(planned.send(Err(error))),
+            }
+        });
+        let schema = tokio::select! {
+            biased;
+            () = deadline.as_mut() => {
+                return Err(QueryError::TimedOut { limit: limits.timeout });
+            }
+            schema = schema => schema,
+        };
+        let schema = schema.unwrap_or_else(|_| {
+            Err(QueryError::Internal {
+                message: "planning ended without a plan".to_string(),
+            })
+        })?;
+        let (timeout, max_rows) = (limits.timeout, limits.max_rows);
+        Ok(QueryStream::new(
+            schema, batches, work, deadline, timeout, max_rows,
+        ))
+    }
+
+    /// The set of snapshots that a query which begins now sees.
+    pub(crate) fn snapshots(&self) -> Arc<Snapshots> {
+        Arc::clone(&self.current.read().expect("nobody panics holding the lock"))
+    }
+
+    /// Runs `work` on the threads for queries.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Work<T> {
+        self.runtime.spawn(work)
+    }
+}
+
+/// Sends the plan's batches until the plan or the reader ends.
+async fn run(
+    snapshots: &Snapshots,
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    sender: mpsc::Sender<Result<RecordBatch, QueryError>>,
+) {
+    let mut batches = match execute_stream(plan, context) {
+        Ok(batches) => batches,
+        Err(error) => {
+            drop(sender.send(Err(snapshots.error(&error))).await);
+            return;
+        }
+    };
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(|error| snapshots.error(&error));
+        if sender.send(batch).await.is_err() {
+            return;
+        }
+    }
+}

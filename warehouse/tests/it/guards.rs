@@ -1,0 +1,231 @@
+//! What a query may not do, and what stops it.
+
+use std::time::{Duration, Instant};
+
+use plimsoll_warehouse::{QueryError, QueryLimits, WarehouseOptions, check_read_only};
+use serde_json::json;
+
+use crate::place::{EVERYTHING, Place, answer, ask, at, failure, id, open, run, ticks};
+
+#[tokio::test]
+async fn statements_that_write_are_refused_before_storage_is_touched() {
+    let place = Place::new();
+    let target = place.folder().join("stolen.csv");
+    let warehouse = place.open().await;
+    for sql in [
+        "INSERT INTO runs (model) VALUES ('x')".to_string(),
+        "DROP TABLE runs".into(),
+        format!("COPY (SELECT 1) TO '{}'", target.display()),
+        format!("EXPLAIN ANALYZE COPY (SELECT 1) TO '{}'", target.display()),
+        format!(
+            "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{}'",
+            target.display()
+        ),
+        "SET datafusion.execution.parquet.pushdown_filters = false".into(),
+        "SELECT 1; SELECT 2".into(),
+    ] {
+        let refused = matches!(failure(&warehouse, &sql).await, QueryError::Refused { .. });
+        assert!(refused, "{sql}");
+        assert!(
+            matches!(check_read_only(&sql), Err(QueryError::Refused { .. })),
+            "{sql}"
+        );
+    }
+    assert!(!target.exists());
+    assert!(!place.location.folder().exists());
+    // No file is a table, whatever its name.
+    std::fs::write(&target, "a\n1\n").expect("a file");
+    let sql = format!("SELECT * FROM '{}'", target.display());
+    assert!(matches!(
+        failure(&warehouse, &sql).await,
+        QueryError::UnknownTable { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_query_that_never_ends_is_stopped() {
+    let place = Place::new();
+    let warehouse = place.open().await;
+    let limits = QueryLimits {
+        timeout: Duration::from_millis(300),
+        ..EVERYTHING
+    };
+    let began = Instant::now();
+    for sql in [
+        "SELECT count(*) FROM generate_series(1, 1000000000) AS a, generate_series(1, 1000000000) AS b",
+        "SELECT sum(a.value * b.value) FROM generate_series(1, 10000000) AS a JOIN generate_series(1, 10000000) AS b ON a.value < b.value",
+        "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
+        // A result that goes on for ever, read as fast as it comes.
+        "SELECT a.value FROM generate_series(1, 1000000000) AS a, generate_series(1, 1000000000) AS b",
+    ] {
+        let error = ask(&warehouse, sql, &[], &limits).await.expect_err(sql);
+        assert!(
+            matches!(error, QueryError::TimedOut { .. }),
+            "{sql}: {error}"
+        );
+        assert_eq!(
+            error.to_string(),
+            "the query was stopped after its limit of 300 ms"
+        );
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        answer(&warehouse, "SELECT 1").await,
+        "1",
+        "the next query has its threads"
+    );
+}
+
+#[tokio::test]
+async fn a_query_whose_reader_is_gone_gives_its_threads_back() {
+    let place = Place::new();
+    let options = WarehouseOptions {
+        threads: 1,
+        ..Default::default()
+    };
+    let warehouse = open(&place.location, options).await;
+    let endless = "SELECT count(*) FROM generate_series(1, 1000000000) AS a, generate_series(1, 1000000000) AS b";
+    for _ in 0..3 {
+        drop(
+            warehouse
+                .query(endless, &[], &EVERYTHING)
+                .await
+                .expect("a stream"),
+        );
+    }
+    let limits = QueryLimits {
+        timeout: Duration::from_secs(10),
+        ..EVERYTHING
+    };
+    assert_eq!(
+        ask(&warehouse, "SELECT 1 AS a", &[], &limits)
+            .await
+            .expect("an answer"),
+        "a\n1\n"
+    );
+}
+
+#[tokio::test]
+async fn memory_has_a_limit_and_sorting_spills_within_its_own() {
+    let place = Place::new();
+    let run_id = id(at(1, 0), 1);
+    place.append(&ticks(run_id, 100_000)).await;
+    place.append(&[run(run_id, "m")]).await;
+    let spill = place.folder().join("spill");
+    let options = |memory_limit, spill_limit| WarehouseOptions {
+        memory_limit,
+        spill_dir: Some(spill.clone()),
+        spill_limit,
+        threads: 2,
+    };
+    let grouped = "SELECT count(*) FROM (SELECT at_ns, run_id, array_agg(completed) FROM ticks GROUP BY at_ns, run_id)";
+    let sorted = "SELECT count(*) FROM (SELECT row_number() OVER (ORDER BY run_id, completed DESC) AS n FROM ticks) WHERE n > 0";
+
+    let roomy = open(&place.location, options(1 << 30, 1 << 30)).await;
+    assert_eq!(answer(&roomy, grouped).await, "100000");
+    assert_eq!(answer(&roomy, sorted).await, "100000");
+
+    let tight = open(&place.location, options(24 << 20, 1 << 30)).await;
+    assert_eq!(answer(&tight, sorted).await, "100000", "it spills");
+
+    let full = open(&place.location, options(1 << 20, 1 << 16)).await;
+    let error = failure(&full, grouped).await;
+    assert!(matches!(error, QueryError::Memory { .. }), "{error:?}");
+    assert!(error.to_string().contains("its limit of 1 MiB"), "{error}");
+    assert_eq!(answer(&full, "SELECT 1").await, "1");
+}
+
+#[tokio::test]
+async fn rows_beyond_the_limit_are_cut_off_and_the_cut_is_told() {
+    let place = Place::new();
+    let warehouse = place.open().await;
+    let sql = "SELECT value FROM generate_series(1, 100000)";
+    for (max_rows, rows, truncated) in [(10, 10, true), (100_000, 100_000, false)] {
+        let limits = QueryLimits {
+            max_rows: Some(max_rows),
+            ..EVERYTHING
+        };
+        let mut result = warehouse.query(sql, &[], &limits).await.expect("a result");
+        let mut bytes = Vec::new();
+        let format = plimsoll_warehouse::Format::Ndjson;
+        let written = plimsoll_warehouse::format::write(&mut result, format, &mut bytes).await;
+        assert_eq!(written.expect("written"), rows);
+        assert_eq!(result.truncated(), truncated);
+    }
+}
+
+#[tokio::test]
+async fn parameters_are_values_whatever_they_say() {
+    let place = Place::new();
+    let run_id = id(at(1, 0), 1);
+    place.append(&[run(run_id, "m' OR '1'='1")]).await;
+    let warehouse = place.open().await;
+    for (sql, parameters, expected) in [
+        (
+            "SELECT count(*) AS n FROM runs WHERE model = $1",
+            vec![json!("m' OR '1'='1")],
+            "n\n1\n",
+        ),
+        (
+            "SELECT count(*) AS n FROM runs WHERE model = $1",
+            vec![json!("x' OR '1'='1")],
+            "n\n0\n",
+        ),
+        (
+            "SELECT count(*) AS n FROM runs WHERE started_at >= $1",
+            vec![json!("2026-01-01T00:00:00Z")],
+            "n\n1\n",
+        ),
+        (
+            "SELECT count(*) AS n FROM runs WHERE started_at >= $1",
+            vec![json!("2026-02-01T00:00:00Z")],
+            "n\n0\n",
+        ),
+        (
+            "SELECT count(*) AS n FROM runs WHERE run_key = $1 AND verdict = $2",
+            vec![json!(run_id.run_key()), json!("passed")],
+            "n\n1\n",
+        ),
+        (
+            "SELECT count(*) AS n FROM runs WHERE model = $1",
+            vec![json!(null)],
+            "n\n0\n",
+        ),
+        (
+            "SELECT $1 + 1 AS n, $2 AS t",
+            vec![json!(41), json!(true)],
+            "n,t\n42,true\n",
+        ),
+        (
+            "SELECT value FROM generate_series(1, 9) ORDER BY value LIMIT $1",
+            vec![json!(2)],
+            "value\n1\n2\n",
+        ),
+    ] {
+        let answer = ask(&warehouse, sql, &parameters, &EVERYTHING).await;
+        assert_eq!(
+            answer.unwrap_or_else(|error| panic!("{sql}: {error}")),
+            expected,
+            "{sql}"
+        );
+    }
+    for (sql, parameters) in [
+        ("SELECT $1", vec![]),
+        ("SELECT $2", vec![json!(1)]),
+        ("SELECT 1", vec![json!(1)]),
+        ("SELECT $name", vec![json!(1)]),
+        ("SELECT $1", vec![json!([1])]),
+    ] {
+        let error = ask(&warehouse, sql, &parameters, &EVERYTHING)
+            .await
+            .expect_err(sql);
+        assert!(
+            matches!(error, QueryError::Parameters { .. }),
+            "{sql}: {error}"
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! The warehouse over real Delta tables in temporary folders.
+
+mod formats;
+mod guards;
+mod names;
+mod place;
+mod reading;
+mod statistics;
+mod views;
+mod visibility;

@@ -1,0 +1,125 @@
+//! Calling cargo from inside a chore.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The folder of the workspace's `Cargo.lock`.
+pub(crate) fn workspace_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies one folder below the workspace's root")
+}
+
+/// A cargo command in the workspace's root, with the cargo that started this chore.
+pub(crate) fn cargo(subcommand: &str) -> Command {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(workspace_root()).arg(subcommand);
+    command
+}
+
+/// Which build of the product a benchmark drives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// What tests use: quick to build, slow to run.
+    Dev,
+    /// What users run.
+    Release,
+}
+
+/// Builds some of the workspace's executables in one call, so that shared crates keep one set
+/// of features, and returns where each lies, in the order asked for.
+///
+/// # Errors
+/// Where the build fails, or builds no executable of that name.
+pub(crate) fn build_executables(build: Build, targets: &[Target]) -> Result<Vec<PathBuf>> {
+    let mut command = cargo("build");
+    command.arg("--message-format=json-render-diagnostics");
+    if build == Build::Release {
+        command.arg("--release");
+    }
+    for target in targets {
+        command.args(["--package", target.package]);
+        match target.kind {
+            TargetKind::Bin => command.args(["--bin", target.name]),
+            TargetKind::Example => command.args(["--example", target.name]),
+        };
+    }
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo could not be started")?;
+    if !output.status.success() {
+        bail!("cargo build ended with {}", output.status);
+    }
+    let messages = String::from_utf8(output.stdout).context("cargo's messages are no UTF-8")?;
+    targets
+        .iter()
+        .map(|target| {
+            executable_of(&messages, target.name)
+                .with_context(|| format!("cargo built no executable `{}`", target.name))
+        })
+        .collect()
+}
+
+/// One executable of the workspace.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    /// The package that holds it.
+    pub(crate) package: &'static str,
+    /// The executable's own name.
+    pub(crate) name: &'static str,
+    /// Program or example.
+    pub(crate) kind: TargetKind,
+}
+
+/// What cargo calls an executable.
+#[derive(Clone, Copy)]
+pub(crate) enum TargetKind {
+    /// A program.
+    Bin,
+    /// An example, used for what a benchmark needs and the product does not.
+    Example,
+}
+
+/// The product itself.
+pub(crate) const PRODUCT: Target = Target {
+    package: "plimsoll",
+    name: "plimsoll",
+    kind: TargetKind::Bin,
+};
+
+fn executable_of(messages: &str, name: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["reason"] == "compiler-artifact")
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_the_named_artifact_that_has_one() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"plimsoll"},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"other"},"executable":"/t/other"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"plimsoll"},"executable":"/t/plimsoll"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(
+            executable_of(messages, "plimsoll"),
+            Some(PathBuf::from("/t/plimsoll"))
+        );
+        assert_eq!(executable_of(messages, "third"), None);
+    }
+}

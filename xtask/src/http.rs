@@ -1,0 +1,47 @@
+//! The few requests that chores themselves make: one GET, one reply, connection closed.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+/// Status and body of one GET over loopback.
+///
+/// # Errors
+/// Where nothing listens, or what came back is no HTTP/1 reply.
+pub(crate) fn get(server: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply)?;
+    parse(&reply).ok_or_else(|| io::Error::other(format!("no HTTP reply from {server}")))
+}
+
+fn parse(reply: &str) -> Option<(u16, String)> {
+    let (head, body) = reply.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+/// A loopback address that nothing listens on at this moment.
+///
+/// # Errors
+/// Where the system has no port left.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_and_body_come_apart() {
+        let reply = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno";
+        assert_eq!(parse(reply), Some((503, "no".to_owned())));
+        assert_eq!(parse("SSH-2.0-x\r\n"), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! The project's own chores: tests, checks, benchmarks and the run against a real model.
+//!
+//! One file per chore. None of them links the product: they build it and drive it as a
+//! person would, so that this binary stays small and starts within seconds of a clone.
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod cargo;
+mod ci;
+mod http;
+mod lint;
+mod machine;
+mod process;
+mod product;
+mod real_model;
+mod steps;
+mod table;
+mod test;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own chores")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Run every test: with nextest where it is installed, else with `cargo test`
+    Test(test::Args),
+    /// Check format, lints and documentation
+    Lint,
+    /// Run all that CI runs: `lint`, `test` and the short benchmark
+    Ci,
+    /// Measure the generator itself, beside a floor client and published figures
+    Bench(bench::Args),
+    /// Measure a real model on llama.cpp's server and check that the rows add up
+    RealModel(real_model::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().chore {
+        Chore::Test(args) => test::run(&args),
+        Chore::Lint => lint::run(),
+        Chore::Ci => ci::run(),
+        Chore::Bench(args) => bench::run(&args),
+        Chore::RealModel(args) => real_model::run(&args),
+    }
+}
