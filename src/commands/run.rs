@@ -84,11 +84,13 @@ pub(crate) struct RunArgs {
     /// Stop early, such as error_rate=50%@10s,in_flight=4000
     #[arg(long, value_name = "RULES", value_parser = abort_rules)]
     abort_if: Option<AbortRules>,
-    /// Who takes the receive times: kernel, or user to compare
+    /// Who takes receive times: kernel or user [kernel]
     #[arg(
         long,
         value_name = "WHO",
         default_value = "kernel",
+        hide_default_value = true,
+        hide_possible_values = true,
         hide_short_help = true
     )]
     timestamps: Timestamps,

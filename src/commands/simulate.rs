@@ -52,7 +52,7 @@ pub(crate) struct SimulateArgs {
     /// Requests that may wait for a slot
     #[arg(long, value_name = "Q", default_value_t = 256)]
     queue: usize,
-    /// Status of a request that finds the queue full: 429 or 503
+    /// Where the queue is full: 429 or 503
     #[arg(
         long,
         value_name = "STATUS",
@@ -69,7 +69,7 @@ pub(crate) struct SimulateArgs {
     /// From one token to the next
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = humantime::parse_duration)]
     itl: Duration,
-    /// How ITL grows with load: ITL x (1 + G x (busy slots - 1))
+    /// ITL grows by 1 + G x (busy slots - 1)
     #[arg(long, value_name = "G", default_value = "0", hide_short_help = true)]
     itl_growth: ItlGrowth,
     /// Share by which times stray
@@ -78,7 +78,7 @@ pub(crate) struct SimulateArgs {
     /// Seed of the jitter
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
-    /// Tokens of a reply whose request names no maximum
+    /// Tokens of a reply, where not asked for
     #[arg(long, value_name = "N", default_value = "64", hide_short_help = true)]
     output_tokens: NonZeroU32,
     /// Variable with the key that requests must bring

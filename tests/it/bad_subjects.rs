@@ -82,7 +82,7 @@ fn a_server_that_speaks_no_http() {
 fn a_server_that_hangs() {
     let place = Place::new();
     let simulated = Simulated::start(&place, &["--fault", "hang"]);
-    let answer = place.answer(&simulated.run(&["--set", "timeout=1s"]));
+    let answer = place.answer(&simulated.run(&["--set", "request.timeout=1s"]));
     answer.refuses(1, "1 s", "");
 }
 
@@ -95,11 +95,11 @@ fn a_server_that_dies_in_the_middle() {
     );
     let answer = place.answer(&simulated.run(&[
         "--profile",
-        "stability",
-        "--rate",
-        "20",
-        "--duration",
-        "5s",
+        "max_throughput",
+        "--concurrency",
+        "2",
+        "--requests",
+        "200",
         "--output-tokens",
         "4",
         "--json",

@@ -3,23 +3,24 @@
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::program::{Place, Running};
+use crate::program::{Listen, Place, Running};
 use crate::simulated::Simulated;
 
-/// A run that would take a minute, once it has measured for some seconds.
+/// A run that would take much longer, after two seconds of warm-up at 50 requests a second.
 fn under_way(place: &Place, simulated: &Simulated) -> Running {
-    let mut running = Running::start(&mut place.command(&simulated.run(&[
+    let mut command = place.command(&simulated.run(&[
         "--profile",
         "stability",
         "--rate",
         "50",
         "--duration",
-        "60s",
+        "20s",
         "--output-tokens",
         "4",
         "--json",
-    ])));
-    running.wait_for("stage 2/");
+    ]));
+    let mut running = Running::start(&mut command, Listen::ToProgress);
+    running.wait_for("stability 50 req/s:");
     running
 }
 

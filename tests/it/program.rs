@@ -1,6 +1,7 @@
 //! The built program, in a place of its own: arguments in, exit code and text out.
 
-use std::io::{BufRead as _, BufReader};
+use std::fmt;
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -15,7 +16,6 @@ pub(crate) struct Place {
 }
 
 /// What one command came to.
-#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -92,6 +92,19 @@ impl Place {
     }
 }
 
+impl fmt::Debug for Answer {
+    /// Enough to see what went wrong, and never a whole table.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = |text: &str| text.chars().take(2000).collect::<String>();
+        let (stdout, stderr) = (start(&self.stdout), start(&self.stderr));
+        write!(
+            f,
+            "exit code {:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
+            self.code
+        )
+    }
+}
+
 impl Answer {
     pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
@@ -126,32 +139,42 @@ impl Answer {
 /// A command that is under way; killed when dropped.
 pub(crate) struct Running {
     child: Option<Child>,
-    stderr: BufReader<std::process::ChildStderr>,
+    says: BufReader<Box<dyn Read>>,
     said: String,
 }
 
+/// Where a command says what the test waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listen {
+    ToResults,
+    ToProgress,
+}
+
 impl Running {
-    /// Starts a command whose standard error is read here.
-    pub(crate) fn start(command: &mut Command) -> Self {
+    /// Starts a command and listens to one of its outputs.
+    pub(crate) fn start(command: &mut Command, listen: Listen) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let stderr = child.stderr.take().expect("it is piped");
+        let says: Box<dyn Read> = match listen {
+            Listen::ToResults => Box::new(child.stdout.take().expect("it is piped")),
+            Listen::ToProgress => Box::new(child.stderr.take().expect("it is piped")),
+        };
         Self {
             child: Some(child),
-            stderr: BufReader::new(stderr),
+            says: BufReader::new(says),
             said: String::new(),
         }
     }
 
-    /// Reads standard error until a line contains the words.
+    /// Reads until a line contains the words.
     pub(crate) fn wait_for(&mut self, words: &str) {
         loop {
             let from = self.said.len();
             let read = self
-                .stderr
+                .says
                 .read_line(&mut self.said)
                 .expect("it writes UTF-8");
             assert!(read > 0, "it ended and never said `{words}`: {}", self.said);
@@ -167,15 +190,13 @@ impl Running {
         kill(Pid::from_raw(id), signal).expect("it is under way");
     }
 
-    /// Waits for its end.
+    /// Waits for its end. The output that was listened to is not in the answer.
     pub(crate) fn end(mut self) -> Answer {
         let child = self.child.take().expect("it ends once");
-        std::io::Read::read_to_string(&mut self.stderr, &mut self.said).expect("UTF-8");
-        let output = child.wait_with_output().expect("it can be waited for");
-        Answer {
-            stderr: std::mem::take(&mut self.said),
-            ..Answer::of(output)
-        }
+        self.says
+            .read_to_string(&mut self.said)
+            .expect("it writes UTF-8");
+        Answer::of(child.wait_with_output().expect("it can be waited for"))
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::program::{Place, Running};
+use crate::program::{Listen, Place, Running};
 use crate::simulated::{Simulated, nobody};
 
 /// The reply to one request, status line and all.
@@ -32,11 +33,18 @@ fn the_service_answers_what_was_measured_and_ends_when_told() {
     place.done(&simulated.run(&["--profile", "smoke"]));
     let server = nobody();
     let listen = server.to_string();
-    let mut serving = Running::start(&mut place.command(&["serve", "--listen", &listen]));
+    let mut serving = Running::start(
+        &mut place.command(&["serve", "--listen", &listen]),
+        Listen::ToResults,
+    );
     serving.wait_for(&listen);
 
     assert!(ask(server, "GET", "/healthz", "").starts_with("HTTP/1.1 200"));
-    assert!(ask(server, "GET", "/readyz", "").starts_with("HTTP/1.1 200"));
+    // It listens before it has opened the warehouse, and says so.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !ask(server, "GET", "/readyz", "").starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < deadline, "it never became ready");
+    }
     let reply = ask(
         server,
         "POST",

@@ -10,9 +10,18 @@ fn main() {
         .unwrap();
     rt.block_on(async {
         let loc = WarehouseLocation::parse(&args[1]).unwrap();
-        let w = Warehouse::open(&loc, WarehouseOptions::default())
-            .await
-            .unwrap();
+        let w = Warehouse::open(
+            &loc,
+            WarehouseOptions {
+                memory_limit: std::env::var("MEM")
+                    .ok()
+                    .and_then(|m| m.parse().ok())
+                    .unwrap_or(1 << 30),
+                ..Default::default()
+            },
+        )
+        .await
+        .unwrap();
         eprintln!("open {:?}", t0.elapsed());
         for sql in &args[2..] {
             let t = Instant::now();

@@ -4,47 +4,42 @@
 //! request that ended, or the brake. It never waits for a reply before it
 //! sends what is due. All of it runs on one thread, so that nothing is locked.
 
-use std::collections::VecDeque;
+mod due;
+mod record;
+mod request;
+mod second;
+
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use plimsoll_ingest::Phase;
 use plimsoll_ingest::spool::SendRow;
-use plimsoll_ingest::{Phase, RunId, StageRow, TickRow};
 use tokio::sync::{mpsc, watch};
 
 use super::abort::{AbortRules, AbortWatch};
 use super::arrivals::Arrivals;
 use super::chat::{ChatOptions, ChatRequest, Message};
-use super::client::{Call, Client, Progress as CallProgress};
+use super::client::Client;
 use super::clock::RunClock;
-use super::live::{LiveSnapshot, Progress, Recent};
+use super::live::{Progress, Recent};
 use super::profile::{StageEnd, StagePlan};
 use super::recorder::Recorder;
-use super::reply::{BodyEnd, Reply};
 use super::rows::Measured;
 use super::stop::{Brake, StopSignal};
-use super::trace::{RequestIdentity, RequestTrace};
+use super::trace::RequestIdentity;
 use super::workload::{Prompt, PromptSource};
-use crate::slo::Slo;
 use crate::timer::PreciseTimer;
 use crate::verdict::Ending;
+
+use due::{Due, nanos};
+pub(crate) use request::RequestShape;
+use request::{Prepared, Request};
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// The loop looks after itself so often: progress, brake, clocks, spool.
 const ROUND_NS: i64 = 100_000_000;
 /// After a stop, requests in flight may end for so long.
 const STOP_GRACE: Duration = Duration::from_secs(2);
-
-/// What all requests of a run have in common.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestShape {
-    pub(crate) run_id: RunId,
-    pub(crate) model: String,
-    pub(crate) options: ChatOptions,
-    pub(crate) timeout: Duration,
-    pub(crate) slo: Slo,
-}
 
 /// What the loop shows and heeds.
 #[derive(Debug)]
@@ -57,47 +52,6 @@ pub(crate) struct Outside {
     pub(crate) abort: AbortRules,
     /// Requests in flight past which arrivals are missed.
     pub(crate) in_flight_limit: usize,
-}
-
-/// A stage as it went, beside its requests.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct StageRun {
-    pub(crate) stage: i64,
-    pub(crate) started_ns: i64,
-    pub(crate) duration_ns: i64,
-    pub(crate) missed: i64,
-}
-
-/// The next request, made before it is due.
-struct Prepared {
-    request_id: u64,
-    prompt: Prompt,
-    body: Bytes,
-}
-
-/// When the requests of the stage under way are due.
-enum Due {
-    Open(std::iter::Peekable<Box<dyn Iterator<Item = i64>>>),
-    Closed {
-        slots: VecDeque<i64>,
-        concurrency: usize,
-    },
-}
-
-impl Due {
-    fn next_ns(&mut self) -> Option<i64> {
-        match self {
-            Self::Open(deadlines) => deadlines.peek().copied(),
-            Self::Closed { slots, .. } => slots.front().copied(),
-        }
-    }
-
-    fn take(&mut self) -> Option<i64> {
-        match self {
-            Self::Open(deadlines) => deadlines.next(),
-            Self::Closed { slots, .. } => slots.pop_front(),
-        }
-    }
 }
 
 /// The stage under way.
@@ -198,42 +152,6 @@ impl Generator {
     /// Changes what the following requests have in common.
     pub(crate) fn set_options(&mut self, options: ChatOptions) {
         Rc::make_mut(&mut self.shape).options = options;
-    }
-
-    /// Sends one request by itself, as a stage of its own, and waits for it.
-    pub(crate) async fn probe(&mut self, prompts: &PromptSource, output_tokens: u32) -> Measured {
-        let started_ns = self.clock.now_ns();
-        let stage = self.next_stage;
-        self.next_stage += 1;
-        let request_id = self.take_request_id();
-        let mut prompt = prompts.next(request_id);
-        prompt.output_tokens_asked = output_tokens;
-        let prepared = self.prepare(request_id, prompt);
-        self.dispatch(stage, Phase::Probe, started_ns, prepared);
-        let measured = loop {
-            tokio::select! {
-                biased;
-                ended = self.ended.recv() => {
-                    let measured = ended.expect("the loop holds a sender");
-                    self.count_end(&measured);
-                    break measured;
-                }
-                _ = self.brake.changed() => {
-                    if matches!(*self.brake.borrow_and_update(), Brake::Stopped { .. }) {
-                        self.cancel.send_replace(true);
-                    }
-                }
-            }
-        };
-        self.recorder.waiting().ended.push(measured.clone());
-        let run = StageRun {
-            stage,
-            started_ns,
-            duration_ns: self.clock.now_ns() - started_ns,
-            missed: 0,
-        };
-        self.record_stage(&run, "probe", Phase::Probe, None, Some(1));
-        measured
     }
 
     /// Runs the stages of a plan, one after another.
@@ -470,76 +388,6 @@ impl Generator {
         self.show(stage, now_ns);
     }
 
-    fn push_tick(&mut self, stage: Option<&Current>) {
-        let tick = std::mem::take(&mut self.tick);
-        let run_id = self.shape.run_id;
-        let backlog = match stage {
-            Some(Current {
-                due: Due::Open(_),
-                arrivals,
-                started_ns,
-                ..
-            }) => {
-                // What was due and has not ended, over what the load alone keeps in flight.
-                let begun = self.next_tick_ns > *started_ns && arrivals.offered_rate().is_some();
-                if begun { self.in_flight as i64 } else { 0 }
-            }
-            _ => 0,
-        };
-        let row = TickRow {
-            run_id,
-            run_key: run_id.run_key(),
-            date: run_id.date(),
-            at_ns: self.next_tick_ns,
-            offered: tick.offered,
-            completed: tick.completed,
-            good: tick.good,
-            errors: tick.errors,
-            in_flight: self.in_flight as i64,
-            backlog,
-            server_running: None,
-            server_waiting: None,
-            kv_cache_usage: None,
-            prefix_cache_hit_rate: None,
-            spec_accept_rate: None,
-        };
-        self.recorder.waiting().ticks.push(row);
-        self.next_tick_ns += SECOND_NS;
-    }
-
-    fn show(&mut self, stage: Option<&Current>, now_ns: i64) {
-        let Some(stage) = stage else {
-            let in_flight = self.in_flight;
-            self.outside
-                .progress
-                .send_replace(Progress::Draining { in_flight });
-            return;
-        };
-        let (completed_rps, ttft_p50, ttft_p99) = self.recent.figures(now_ns);
-        let elapsed = Duration::from_nanos(u64::try_from(now_ns).unwrap_or(0));
-        let warming = usize::from(stage.phase == Phase::WarmUp);
-        let snapshot = LiveSnapshot {
-            profile: self.outside.profile.clone(),
-            stage: (self.steady_begun + warming).max(1),
-            stages: self.outside.steady_stages,
-            stage_name: stage.name.clone(),
-            offered_rps: stage.arrivals.offered_rate().map(|rate| rate.per_second()),
-            concurrency: stage.arrivals.concurrency().map(|slots| slots.get()),
-            in_flight: self.in_flight,
-            completed_rps,
-            sent: self.sent,
-            ok: self.ok,
-            errors: self.errors,
-            missed: self.missed,
-            ttft_p50,
-            ttft_p99,
-            elapsed,
-            left: self.outside.expected.saturating_sub(elapsed),
-            paused: *self.brake.borrow() == Brake::Paused,
-        };
-        self.outside.progress.send_replace(Progress::Live(snapshot));
-    }
-
     fn on_end(&mut self, measured: Measured, stage: Option<&mut Current>) {
         self.count_end(&measured);
         if let Some(Current {
@@ -631,93 +479,4 @@ impl Generator {
             report.send(measured).ok();
         });
     }
-
-    fn record(&mut self, stage: &Current, duration_ns: i64) {
-        let run = StageRun {
-            stage: stage.number,
-            started_ns: stage.started_ns,
-            duration_ns,
-            missed: stage.missed,
-        };
-        let offered = stage.arrivals.offered_rate().map(|rate| rate.per_second());
-        let concurrency = stage
-            .arrivals
-            .concurrency()
-            .map(|slots| i64::from(slots.get()));
-        self.record_stage(&run, &stage.name, stage.phase, offered, concurrency);
-    }
-
-    /// Spools how a stage stands; the last row of a stage counts.
-    fn record_stage(
-        &mut self,
-        run: &StageRun,
-        name: &str,
-        phase: Phase,
-        offered_rps: Option<f64>,
-        concurrency: Option<i64>,
-    ) {
-        let row = StageRow {
-            name: name.to_string(),
-            phase: phase.to_string(),
-            offered_rps,
-            concurrency,
-            started_ns: run.started_ns,
-            duration_ns: run.duration_ns,
-            missed: run.missed,
-            ..StageRow::blank(self.shape.run_id, run.stage)
-        };
-        self.recorder.waiting().stages.push(row);
-    }
-}
-
-/// One request on its way.
-struct Request {
-    client: Rc<Client>,
-    clock: Rc<RunClock>,
-    shape: Rc<RequestShape>,
-    identity: RequestIdentity,
-    prompt_tokens: u32,
-    output_tokens: u32,
-    body: Bytes,
-    scheduled_ns: i64,
-    begun_ns: i64,
-}
-
-impl Request {
-    async fn run(self, mut cancel: watch::Receiver<bool>) -> Measured {
-        let mut reply = Reply::asked_as(self.shape.options.transfer);
-        let mut progress = CallProgress::default();
-        let call = Call {
-            path: "/chat/completions",
-            body: Some(self.body),
-            request_id: format!("{}/{}", self.shape.run_id, self.identity.request_id),
-        };
-        let end = tokio::select! {
-            biased;
-            end = self.client.exchange(&call, &mut reply, &mut progress) => end,
-            () = tokio::time::sleep(self.shape.timeout) => BodyEnd::TimedOut,
-            _ = cancel.wait_for(|cancelled| *cancelled) => BodyEnd::Cancelled,
-        };
-        let end = progress.end(end, self.clock.now_ns());
-        let outcome = reply.finish(end.end, self.client.endpoint().redaction());
-        let trace = RequestTrace {
-            identity: self.identity,
-            scheduled_ns: self.scheduled_ns,
-            sent_ns: end.sent_ns.unwrap_or(self.begun_ns),
-            done_ns: end.done_ns,
-            retries: end.retries,
-            timestamp_source: end.timestamp_source,
-            reply: outcome,
-        };
-        Measured::of(
-            trace,
-            &self.shape.slo,
-            self.prompt_tokens,
-            self.output_tokens,
-        )
-    }
-}
-
-fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX / 4)
 }

@@ -1,0 +1,82 @@
+//! One request: made before it is due, sent, waited for.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use plimsoll_ingest::RunId;
+use tokio::sync::watch;
+
+use crate::load::chat::ChatOptions;
+use crate::load::client::{Call, Client, Progress as CallProgress};
+use crate::load::clock::RunClock;
+use crate::load::reply::{BodyEnd, Reply};
+use crate::load::rows::Measured;
+use crate::load::trace::{RequestIdentity, RequestTrace};
+use crate::load::workload::Prompt;
+use crate::slo::Slo;
+
+/// What all requests of a run have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestShape {
+    pub(crate) run_id: RunId,
+    pub(crate) model: String,
+    pub(crate) options: ChatOptions,
+    pub(crate) timeout: Duration,
+    pub(crate) slo: Slo,
+}
+
+/// The next request, made before it is due.
+pub(super) struct Prepared {
+    pub(super) request_id: u64,
+    pub(super) prompt: Prompt,
+    pub(super) body: Bytes,
+}
+
+/// One request on its way.
+pub(super) struct Request {
+    pub(super) client: Rc<Client>,
+    pub(super) clock: Rc<RunClock>,
+    pub(super) shape: Rc<RequestShape>,
+    pub(super) identity: RequestIdentity,
+    pub(super) prompt_tokens: u32,
+    pub(super) output_tokens: u32,
+    pub(super) body: Bytes,
+    pub(super) scheduled_ns: i64,
+    pub(super) begun_ns: i64,
+}
+
+impl Request {
+    pub(super) async fn run(self, mut cancel: watch::Receiver<bool>) -> Measured {
+        let mut reply = Reply::asked_as(self.shape.options.transfer);
+        let mut progress = CallProgress::default();
+        let call = Call {
+            path: "/chat/completions",
+            body: Some(self.body),
+            request_id: format!("{}/{}", self.shape.run_id, self.identity.request_id),
+        };
+        let end = tokio::select! {
+            biased;
+            end = self.client.exchange(&call, &mut reply, &mut progress) => end,
+            () = tokio::time::sleep(self.shape.timeout) => BodyEnd::TimedOut,
+            _ = cancel.wait_for(|cancelled| *cancelled) => BodyEnd::Cancelled,
+        };
+        let end = progress.end(end, self.clock.now_ns());
+        let outcome = reply.finish(end.end, self.client.endpoint().redaction());
+        let trace = RequestTrace {
+            identity: self.identity,
+            scheduled_ns: self.scheduled_ns,
+            sent_ns: end.sent_ns.unwrap_or(self.begun_ns),
+            done_ns: end.done_ns,
+            retries: end.retries,
+            timestamp_source: end.timestamp_source,
+            reply: outcome,
+        };
+        Measured::of(
+            trace,
+            &self.shape.slo,
+            self.prompt_tokens,
+            self.output_tokens,
+        )
+    }
+}
