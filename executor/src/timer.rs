@@ -182,6 +182,9 @@ struct State {
     next_id: u64,
     /// What the descriptor is set to; `None` while it is not running.
     armed: Option<Instant>,
+    /// Everybody whose deadline is not later has been woken. One that comes
+    /// in that very moment stays until the next turn, which is soon.
+    woken_until: Option<Instant>,
     /// The driver, where it has gone to rest and a new first deadline must
     /// wake it.
     resting: Option<Waker>,
@@ -211,8 +214,14 @@ impl Sleepers {
     }
 
     fn leave(&self, deadline: Instant, id: u64) {
-        let waker = self.state().waiting.remove(&(deadline, id));
+        let mut state = self.state();
+        let waker = match state.woken_until {
+            // Mostly: who was woken leaves, and need not be looked for.
+            Some(until) if deadline <= until => None,
+            _ => state.waiting.remove(&(deadline, id)),
+        };
         // Outside the lock: dropping a waker may drop a whole task.
+        drop(state);
         drop(waker);
     }
 }
@@ -237,6 +246,7 @@ impl Driver {
             }
             self.due.push(first.remove());
         }
+        state.woken_until = Some(now);
         drop(state);
         let any = !self.due.is_empty();
         for waker in self.due.drain(..) {

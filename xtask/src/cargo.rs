@@ -1,6 +1,7 @@
 //! Calling cargo from inside a chore.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,11 +15,24 @@ pub(crate) fn workspace_root() -> &'static Path {
 }
 
 /// A cargo command in the workspace's root, with the cargo that started this chore.
+///
+/// What `cargo run` tells this program about itself is kept from it: build scripts of
+/// dependencies look at those variables, and would run again, and with them most of the tree.
 pub(crate) fn cargo(subcommand: &str) -> Command {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.current_dir(workspace_root()).arg(subcommand);
+    for (name, _) in env::vars_os().filter(|(name, _)| is_about_this_package(name)) {
+        command.env_remove(name);
+    }
     command
+}
+
+fn is_about_this_package(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 /// Which build of the product a benchmark drives.
@@ -104,6 +118,18 @@ fn executable_of(messages: &str, name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_does_not_see_which_package_asked_for_it() {
+        let removed: Vec<_> = cargo("build")
+            .get_envs()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        // Cargo sets this one for the tests that it runs, too.
+        assert!(removed.contains(&"CARGO_PKG_NAME".into()), "{removed:?}");
+        assert!(!is_about_this_package(OsStr::new("CARGO_TARGET_DIR")));
+    }
 
     #[test]
     fn the_executable_is_the_named_artifact_that_has_one() {

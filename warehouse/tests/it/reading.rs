@@ -40,23 +40,6 @@ async fn a_place_without_a_warehouse_sees_every_table_empty_and_creates_nothing(
     assert_eq!(answer(&warehouse, "SELECT model FROM runs").await, "m");
 }
 
-#[tokio::test]
-async fn a_folder_may_have_any_name() {
-    use plimsoll_ingest::WarehouseLocation;
-
-    let place = Place::new();
-    let folder = place.folder().join("a b %41 #1 ü");
-    let odd = WarehouseLocation::parse(&folder.display().to_string()).expect("a path");
-    let table = delta::open_or_create(&odd, Table::Runs)
-        .await
-        .expect("a table");
-    let row = RunRow::to_batch(&[run(id(at(1, 0), 1), "m")]).expect("a batch");
-    append_batch(table, row).await;
-    let warehouse = crate::place::open(&odd, Default::default()).await;
-    assert!(warehouse.exists());
-    assert_eq!(answer(&warehouse, "SELECT model FROM runs").await, "m");
-}
-
 /// Adds the column `weather` to `runs`, as a later release might.
 async fn widen(place: &Place) {
     let table = delta::open_or_create(&place.location, Table::Runs)

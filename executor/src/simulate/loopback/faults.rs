@@ -1,6 +1,6 @@
 //! Each fault gives a client what the table says.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::SimulatorEnd;
 use super::client::{Received, Running, quick_with};
@@ -107,6 +107,23 @@ async fn three_ways_to_break_off() {
     assert_eq!(end.content_events(), 2);
     assert!(end.error.is_none());
     assert!(!end.data().contains(&"[DONE]".to_owned()));
+}
+
+#[tokio::test]
+async fn what_comes_before_the_break_is_sent_however_late_the_server_is() {
+    for how in ["reset", "close", "end"] {
+        let fault = format!("abort:after=2,how={how}");
+        let mut config = quick_with(1, &[&fault]);
+        // All steps are due at once, as they are for a server that is late.
+        config.ttft = Duration::ZERO;
+        config.itl = Duration::ZERO;
+        let server = Running::start(config).await;
+        let mut client = server.connect().await;
+        let received = client.chat(5).await.expect("a head").received().await;
+        assert_eq!(received.content_events(), 2, "{how}");
+        assert_eq!(received.error.is_none(), how == "end");
+        server.stop().await;
+    }
 }
 
 fn io_error(received: &Received) -> Option<std::io::ErrorKind> {

@@ -113,6 +113,15 @@ async fn crowd(requests: u32, seed: u64, jitter: f64) -> Vec<RequestTruth> {
 }
 
 #[tokio::test]
+async fn slots_and_service_times_on_one_thread() {
+    slots_are_never_exceeded_and_service_is_exactly_as_long_as_on_paper().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_and_service_times_on_several_threads() {
+    slots_are_never_exceeded_and_service_is_exactly_as_long_as_on_paper().await;
+}
+
 async fn slots_are_never_exceeded_and_service_is_exactly_as_long_as_on_paper() {
     let lines = crowd(20, 0, 0.0).await;
     assert_eq!(lines.len(), 20);
