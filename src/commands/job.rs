@@ -45,7 +45,11 @@ pub(crate) async fn execute(
             ))?;
         }
     }
-    Ok(Exit::Measured(outcome.verdict))
+    // What is not in the warehouse was not done, whatever it measured.
+    match outcome.runs.iter().any(|run| run.unpublished.is_some()) {
+        true => Ok(Exit::Failed),
+        false => Ok(Exit::Measured(outcome.verdict)),
+    }
 }
 
 /// Runs the job with its progress on show, and its brakes within the user's reach.
@@ -146,7 +150,7 @@ fn tell_trouble(run: &RunOutcome) {
         let id = run.run.run_id.short();
         tell_failure(&Failure::failed(
             format_args!("run ..{id} was measured but not published: {reason}"),
-            "its spool is kept: the next `plimsoll run` or `plimsoll serve` publishes it",
+            "make room there; the spool is kept, and the next `run` or `serve` publishes it",
         ));
     }
 }

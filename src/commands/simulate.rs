@@ -78,7 +78,7 @@ pub(crate) struct SimulateArgs {
     /// Seed of the jitter
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
-    /// Tokens of a reply, where not asked for
+    /// Tokens of a reply, if none asked
     #[arg(long, value_name = "N", default_value = "64", hide_short_help = true)]
     output_tokens: NonZeroU32,
     /// Variable with the key that requests must bring

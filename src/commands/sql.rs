@@ -128,5 +128,11 @@ async fn ask(
 }
 
 fn refused(error: &QueryError) -> Failure {
-    Failure::failed(error, error.help())
+    match error {
+        QueryError::TimedOut { .. } => {
+            Failure::failed(error, format!("{}: --timeout", error.help()))
+        }
+        QueryError::Memory { .. } => Failure::failed(error, format!("{}: --memory", error.help())),
+        _ => Failure::failed(error, error.help()),
+    }
 }

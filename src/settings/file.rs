@@ -204,7 +204,10 @@ fn line_at(text: &str, offset: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<Vec<(&'static str, String, usize)>, (String, String)> {
+    /// Names, values and lines; or the error and its help.
+    type Parsed = Result<Vec<(&'static str, String, usize)>, (String, String)>;
+
+    fn parsed(text: &str) -> Parsed {
         parse(Path::new("plimsoll.toml"), text)
             .map(|values| {
                 values

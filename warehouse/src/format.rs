@@ -27,6 +27,7 @@ mod text;
 
 use binary::{ArrowEncoder, ParquetEncoder};
 use json::JsonEncoder;
+pub use json::column_names;
 use table::TableEncoder;
 use text::CsvEncoder;
 

@@ -138,7 +138,12 @@ mod tests {
             .expect_err("two bytes")
             .to_string();
         assert!(short.contains("a is shorter"), "{short}");
-        assert!(store.get_ranges(&place, &[8..12]).await.is_err());
+        assert!(
+            store
+                .get_ranges(&place, std::slice::from_ref(&(8..12)))
+                .await
+                .is_err()
+        );
 
         assert!(store.put(&place, "x".into()).await.is_err());
         assert!(store.put_multipart(&place).await.is_err());

@@ -51,7 +51,8 @@ mod tests {
     fn every_view_says_what_it_is_in_one_statement_that_reads() {
         for view in View::ALL {
             assert!(view.doc().len() > 80, "{}: {}", view.name(), view.doc());
-            crate::check_read_only(view.sql()).expect(view.name());
+            let checked = crate::check_read_only(view.sql());
+            assert!(checked.is_ok(), "{}: {checked:?}", view.name());
         }
     }
 }

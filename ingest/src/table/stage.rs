@@ -127,7 +127,8 @@ table_row! {
         /// Growth of the backlog, in requests a second; null in a closed loop or where the
         /// window is too short.
         backlog_slope: Option<f64>,
-        /// Throughput over offered rate; null in a closed loop.
+        /// Share of the arrivals that were served without letting the backlog grow, 0 to 1;
+        /// null in a closed loop or where nothing was due.
         achieved_ratio: Option<f64>,
         /// p99 of how late the generator sent, in ns; null in a closed loop.
         schedule_lag_ns_p99: Option<i64>,

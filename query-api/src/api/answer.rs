@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use plimsoll_warehouse::format::column_names;
 use plimsoll_warehouse::format::{Encoder, FormatError};
 use plimsoll_warehouse::{Format, QueryStream};
 use serde::Serialize;
@@ -214,10 +215,6 @@ fn type_name(kind: &DataType) -> String {
         other => return other.to_string().to_lowercase(),
     };
     name.to_string()
-}
-
-fn column_names(schema: &SchemaRef) -> Vec<String> {
-    schema.fields().iter().map(|f| f.name().clone()).collect()
 }
 
 #[cfg(test)]

@@ -101,8 +101,8 @@ fn an_invalid_run() {
     check(
         samples::invalid(),
         r#"
-  INVALID  no valid measurement of llama-70b-c50: schedule lag p99 14.2 ms (1.42
-           times the 10 ms allowed)
+  INVALID  no valid measurement of llama-70b-c50: schedule lag p99 14.2 ms, at
+           most 10 ms
            step at http://gpu7:8000/v1, vllm 0.33, 2 x H100
            SLO ttft_p99=500ms,error_rate=1%,demand=10
 
@@ -122,8 +122,8 @@ fn an_invalid_run() {
     +------------------------------------------------------------
      1.2 s                  p50 end to end                  1.5 s
 
-  generator: schedule lag p99 14.2 ms (1.42 times the 10 ms allowed), none
-             missed, kernel timestamps: invalid
+  generator: schedule lag p99 14.2 ms (10 ms allowed), none missed, not on time
+             at 8 req/s, kernel timestamps: invalid
   lengths: prompt 240 of 250 asked, output 64.0 of 64.0 asked tokens (mean)
   run ..9c2f41d7  ->  plimsoll report 9c2f41d7
                   ->  plimsoll sql "select * from saturation_curve('9c2f41d7')"
@@ -145,7 +145,7 @@ fn a_smoke_run() {
        1  1.43   1.43   91.5  50.0 ms  52.0 ms  10.0 ms  10.4 ms     0 %  100 %
        4  5.71   5.71    365  51.0 ms  53.0 ms  10.0 ms  10.4 ms     0 %  100 %
 
-  generator: closed loop, no schedule, none missed, kernel timestamps: valid
+  generator: none missed, kernel timestamps: valid
   lengths: prompt 240 of 250 asked, output 64.0 of 64.0 asked tokens (mean)
   run ..9c2f41d7  ->  plimsoll report 9c2f41d7
                   ->  plimsoll sql "select * from saturation_curve('9c2f41d7')"
@@ -183,7 +183,7 @@ fn a_closed_loop_run() {
      +------------------------------------------------------------
       600 ms                 p50 end to end                  1.5 s
 
-  generator: closed loop, no schedule, none missed, kernel timestamps: valid
+  generator: none missed, kernel timestamps: valid
   lengths: prompt 240 of 250 asked, output 64.0 of 64.0 asked tokens (mean)
   run ..9c2f41d7  ->  plimsoll report 9c2f41d7
                   ->  plimsoll sql "select * from saturation_curve('9c2f41d7')"
@@ -197,8 +197,8 @@ fn an_incomplete_run_without_stages() {
     check(
         samples::incomplete(),
         r#"
-  INCOMPLETE  the measurement of llama-70b-c50 did not finish: killed, required
-              a sealed spool
+  INCOMPLETE  the measurement of llama-70b-c50 did not finish: the process ended
+              before the run did
               step at http://gpu7:8000/v1, vllm 0.33, 2 x H100
               SLO ttft_p99=500ms,error_rate=1%,demand=10
 
@@ -217,7 +217,7 @@ fn a_cancelled_run() {
         samples::cancelled(),
         r#"
   CANCELLED  the measurement of llama-70b-c50 was cancelled after 41.2 s:
-             interrupted Ctrl-C
+             stopped by Ctrl-C
              step at http://gpu7:8000/v1, vllm 0.33, 2 x H100
              SLO ttft_p99=500ms,error_rate=1%,demand=10
 
@@ -251,6 +251,9 @@ fn a_report_in_markdown() {
     assert_eq!(
         text,
         r##"# PASSED: llama-70b-c50 holds its SLO at 16 req/s and breaks it at 32 req/s (needed: 10)
+
+- goodput at the limit 15.8 req/s, at least 10 req/s: met
+- at 32 req/s: TTFT p99 6.2 s, at most 500 ms: not met
 
 | offered | good req/s | ok req/s | TTFT p50 | TTFT p99 | TPOT p50 | TPOT p99 | in flight | errors | within SLO |  |
 |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|:--|
@@ -297,7 +300,7 @@ plimsoll run --url http://gpu7:8000/v1 --model llama-70b-c50 --profile stability
 fn markdown_without_stages() {
     let text = report(samples::incomplete()).markdown();
     assert!(text.starts_with("# INCOMPLETE: the measurement of llama-70b-c50 did not finish"));
-    assert!(text.contains("- killed, required a sealed spool\n"));
+    assert!(text.contains("- the process ended before the run did: not met\n"));
     assert!(text.contains("No stage was measured to its end."));
     assert!(!text.contains("```text"), "no points, no curve");
 }

@@ -26,7 +26,7 @@ pub(super) struct JsonEncoder {
 impl JsonEncoder {
     /// One array.
     pub(super) fn array(schema: &SchemaRef) -> Self {
-        let names = unique_names(schema);
+        let names = column_names(schema);
         Self {
             names,
             begin: b"[",
@@ -39,7 +39,7 @@ impl JsonEncoder {
 
     /// One object a line.
     pub(super) fn lines(schema: &SchemaRef) -> Self {
-        let names = unique_names(schema);
+        let names = column_names(schema);
         Self {
             names,
             begin: b"",
@@ -94,7 +94,7 @@ fn objects_type(objects: &StructArray) -> arrow::datatypes::DataType {
 
 /// The columns' names, numbered where two are the same: a join may give two
 /// columns one name, and an object has each name once.
-fn unique_names(schema: &SchemaRef) -> Vec<String> {
+pub fn column_names(schema: &SchemaRef) -> Vec<String> {
     let mut taken = HashSet::new();
     let mut unique = |name: &String| {
         let numbered = (2..).map(|number| format!("{name}_{number}"));

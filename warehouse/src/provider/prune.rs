@@ -80,14 +80,13 @@ fn by_statistics(
     let predicate = PruningPredicateBuilder::new()
         .with_file_schema(Arc::clone(schema.inner()))
         .build(expression);
-    match predicate {
-        Some(predicate) => match predicate.prune(files) {
+    // `None` where the filter says nothing about least and greatest values.
+    if let Some(predicate) = predicate {
+        match predicate.prune(files) {
             Ok(keep) => return Ok(keep.into()),
             // Reading too much is slow and still right.
             Err(error) => tracing::warn!(%filter, %error, "no file can be left out"),
-        },
-        // The filter says nothing about least and greatest values.
-        None => {}
+        }
     }
     Ok(BooleanArray::from(vec![true; files.len()]))
 }
