@@ -94,6 +94,24 @@ async fn a_past_deadline_is_ready_at_once() {
 }
 
 #[tokio::test]
+async fn asking_again_and_again_gets_nobody_through_early() {
+    let timer = PreciseTimer::start().expect("a timer");
+    let deadline = Instant::now() + Duration::from_millis(3);
+    let mut sleep = timer.sleep_until(deadline);
+    let mut asked = 0;
+    poll_fn(|cx| {
+        while Pin::new(&mut sleep).poll(cx).is_pending() {
+            asked += 1;
+        }
+        assert!(Instant::now() >= deadline);
+        Poll::Ready(())
+    })
+    .await;
+    assert!(asked > 0);
+    assert_eq!(waiting(&timer), 0);
+}
+
+#[tokio::test]
 async fn a_dropped_sleep_leaves_the_timer() {
     let timer = PreciseTimer::start().expect("a timer");
     let mut sleep = timer.sleep_until(Instant::now() + Duration::from_secs(3600));

@@ -36,6 +36,14 @@ pub(super) fn quick_with(slots: u32, faults: &[&str]) -> SimulatorConfig {
     config
 }
 
+/// Fails a test that would hang. It is long, since it is no measurement.
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    let most = Duration::from_secs(30);
+    tokio::time::timeout(most, what)
+        .await
+        .expect("an answer within half a minute")
+}
+
 /// A simulator that runs in a task.
 pub(super) struct Running {
     pub(super) addr: std::net::SocketAddr,
@@ -79,12 +87,12 @@ impl Running {
 
     pub(super) async fn stop(self) -> SimulatorTotals {
         self.stop.send(()).expect("it runs");
-        self.task.await.expect("no panic")
+        in_time(self.task).await.expect("no panic")
     }
 
     /// Waits until it ends by itself.
     pub(super) async fn ended(self) -> SimulatorTotals {
-        self.task.await.expect("no panic")
+        in_time(self.task).await.expect("no panic")
     }
 
     /// The value of a metric without further labels.
@@ -103,9 +111,12 @@ impl Running {
 
     /// Asks again and again until a metric has this value.
     pub(super) async fn until_metric(&self, name: &str, value: f64) {
-        while self.metric(name).await != value {
-            tokio::task::yield_now().await;
-        }
+        in_time(async {
+            while self.metric(name).await != value {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 }
 
@@ -155,7 +166,7 @@ impl Client {
     }
 
     async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
-        let response = self.requests.send_request(request).await?;
+        let response = in_time(self.requests.send_request(request)).await?;
         Ok(Answer { response })
     }
 
@@ -197,7 +208,7 @@ impl Answer {
             reads: vec![],
             error: None,
         };
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = in_time(body.frame()).await {
             match frame {
                 Ok(frame) => {
                     let data = frame.into_data().expect("no trailers");
