@@ -1,6 +1,6 @@
 //! The load generator: one loop that sends what is due and measures what comes back.
 //!
-//! Start at [`drive`]'s loop; [`client`] carries one request, [`reply`] reads
+//! Start at `drive`, the loop; [`client`] carries one request, [`reply`] reads
 //! what comes, [`metrics`] derives latencies, [`stage`] sums up. What decides
 //! and derives is pure; clocks and sockets are in [`clock`], [`stamped`] and
 //! [`client`] alone.

@@ -20,7 +20,7 @@ pub(crate) struct ReportArgs {
     /// A run's id, the last 6 characters of it or more, or latest
     #[arg(value_name = "RUN")]
     run: String,
-    /// terminal, markdown, html or json [terminal]
+    /// terminal, markdown, html or json (terminal)
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     format: Option<ReportFormat>,
 }

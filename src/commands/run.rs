@@ -45,7 +45,7 @@ pub(crate) struct RunArgs {
     /// Name of the model, as the server knows it
     #[arg(long, value_name = "NAME")]
     model: String,
-    /// Shape of the load [smoke]; repeatable, see `profiles`
+    /// Shape of the load (smoke); repeatable, see `profiles`
     #[arg(long = "profile", value_name = "P")]
     profiles: Vec<String>,
     /// What must hold, such as ttft_p99=500ms,error_rate=1%
@@ -84,7 +84,7 @@ pub(crate) struct RunArgs {
     /// Stop early, such as error_rate=50%@10s,in_flight=4000
     #[arg(long, value_name = "RULES", value_parser = abort_rules)]
     abort_if: Option<AbortRules>,
-    /// Who takes receive times: kernel or user [kernel]
+    /// Who takes receive times: kernel or user (kernel)
     #[arg(
         long,
         value_name = "WHO",

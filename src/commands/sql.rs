@@ -32,7 +32,7 @@ pub(crate) struct SqlArgs {
     /// The statement, or - to read it from standard input
     #[arg(value_name = "STATEMENT")]
     statement: String,
-    /// table, csv, json, ndjson, arrow or parquet [table]
+    /// table, csv, json, ndjson, arrow or parquet (table)
     #[arg(long, value_name = "FORMAT", value_parser = formats(), hide_possible_values = true)]
     format: Option<Format>,
     /// Write to FILE, which appears when it is whole
