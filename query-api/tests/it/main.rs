@@ -1,0 +1,12 @@
+//! The API over real connections: a server on the loopback address, a client
+//! of few lines over hyper, and warehouses in temporary folders.
+
+mod client;
+mod health;
+mod life;
+mod place;
+mod problems;
+mod reports;
+mod runs;
+mod server;
+mod sql;
