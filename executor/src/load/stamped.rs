@@ -268,7 +268,7 @@ mod tests {
         let before = clock.now_ns();
         theirs.write_all(b"hello").await.expect("write");
         let written = clock.now_ns();
-        let late = written + 30_000_000;
+        let late = written + 200_000_000;
         while clock.now_ns() < late {
             std::hint::spin_loop();
         }
@@ -276,7 +276,8 @@ mod tests {
         ours.read_exact(&mut bytes).await.expect("read");
         let received = ours.stamps().received(&clock);
         assert!(received.by_kernel, "this system stamps what it receives");
-        let slack = 5_000_000;
+        // Far below the wait, and far above what a loaded machine does to a write.
+        let slack = 50_000_000;
         assert!(
             before - slack < received.at_ns && received.at_ns < written + slack,
             "before {before}, stamp {}, written {written}, read after {late}",
