@@ -11,7 +11,7 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
-use plimsoll_ingest::spool::{Manifest, SPOOL_VERSION, SendRow, Spool, Tag};
+use plimsoll_ingest::spool::{Manifest, SendRow, Spool, Tag};
 use plimsoll_ingest::{
     ChunksRow, RequestRow, RunId, RunRow, StageRow, Table, TableRow as _, Timestamp,
     WarehouseLocation,
@@ -67,16 +67,7 @@ fn spool(
     requests: i64,
 ) -> Result<std::path::PathBuf, Box<dyn Error>> {
     let run_id = run.run_id;
-    let manifest = Manifest {
-        version: SPOOL_VERSION,
-        run_id,
-        job_id: None,
-        task_id: None,
-        attempt: 1,
-        fence: None,
-        warehouse: warehouse.to_string(),
-        plimsoll_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
+    let manifest = Manifest::new(run_id, warehouse.to_string(), env!("CARGO_PKG_VERSION"));
     let mut spool = Spool::create(root, manifest)?;
     spool.append(
         Tag::Draft(Table::Runs),

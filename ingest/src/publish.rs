@@ -32,6 +32,7 @@ use crate::spool::{Spool, SpoolContents, SpoolError, Tag};
 use crate::table::{RunRow, Table};
 use crate::time::Timestamp;
 use crate::verdict::Verdict;
+use crate::vocabulary::UnknownWord;
 use files::RunFiles;
 
 /// How often a commit is tried before its error is reported.
@@ -64,6 +65,19 @@ pub enum PublishError {
     /// A row breaks its table's contract.
     #[error(transparent)]
     Row(#[from] RowError),
+    /// A row has a verdict that this release does not know.
+    #[error(
+        "run {run_id} of warehouse `{warehouse}` has a verdict that this release does not know; \
+         use the release that wrote it, or a later one"
+    )]
+    Verdict {
+        /// The run.
+        run_id: String,
+        /// The warehouse.
+        warehouse: String,
+        /// The word that was found.
+        source: UnknownWord,
+    },
     /// A file could not be written or read.
     #[error("table `{table}` in warehouse `{warehouse}`: a Parquet file failed")]
     File {
@@ -91,6 +105,7 @@ struct Publisher<'a> {
     contents: &'a SpoolContents,
     run_id: RunId,
     task_id: Option<TaskId>,
+    last_attempt: bool,
 }
 
 /// Publishes a sealed spool, then removes it. Doing so twice is doing it once.
@@ -113,6 +128,7 @@ pub async fn publish(
         contents: &contents,
         run_id: manifest.run_id,
         task_id: manifest.task_id,
+        last_attempt: manifest.last_attempt,
     };
     let published = publisher.publish_all().await?;
     spool.remove()?;
@@ -294,8 +310,7 @@ impl Publisher<'_> {
         for batch in self.runs_between(runs, key, key).await? {
             let found = (0..batch.num_rows()).find(|row| text(&batch, "run_id", *row) == Some(&id));
             if let Some(row) = found {
-                let verdict = text(&batch, "verdict", row).and_then(|word| word.parse().ok());
-                return Ok(Some(verdict.unwrap_or(Verdict::Error)));
+                return self.verdict_of(&batch, row).map(Some);
             }
         }
         Ok(None)
@@ -317,17 +332,36 @@ impl Publisher<'_> {
         let since = RunId::from_digest(task_id.created_at(), [0; 10]).run_key();
         let task = task_id.to_string();
         for batch in self.runs_between(runs, since, i64::MAX).await? {
-            let complete = (0..batch.num_rows()).any(|row| {
-                let verdict: Option<Verdict> =
-                    text(&batch, "verdict", row).and_then(|word| word.parse().ok());
-                text(&batch, "task_id", row) == Some(&task)
-                    && verdict.is_some_and(Verdict::completes_task)
-            });
-            if complete {
-                return Ok(true);
+            for row in 0..batch.num_rows() {
+                if text(&batch, "task_id", row) == Some(&task)
+                    && self.verdict_of(&batch, row)?.completes_task()
+                {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
+    }
+
+    /// The verdict of one row of `runs`.
+    fn verdict_of(&self, runs: &RecordBatch, row: usize) -> Result<Verdict, PublishError> {
+        let run_id = text(runs, "run_id", row).unwrap_or_default();
+        self.parse_verdict(run_id, text(runs, "verdict", row).unwrap_or_default())
+    }
+
+    fn parse_verdict(&self, run_id: &str, word: &str) -> Result<Verdict, PublishError> {
+        word.parse().map_err(|source| PublishError::Verdict {
+            run_id: run_id.to_string(),
+            warehouse: self.warehouse.to_string(),
+            source,
+        })
+    }
+
+    /// Whether a run with this verdict ends its task: a measurement does, and
+    /// so does the last attempt that could not run or was cancelled.
+    fn ends_task(&self, verdict: Verdict) -> bool {
+        let gave_up = matches!(verdict, Verdict::Error | Verdict::Cancelled);
+        verdict.completes_task() || (gave_up && self.last_attempt)
     }
 
     /// Makes the run visible.
@@ -353,7 +387,7 @@ impl Publisher<'_> {
                 true => superseded(&row),
                 false => row.clone(),
             };
-            let verdict = row.verdict.parse().unwrap_or(Verdict::Error);
+            let verdict = self.parse_verdict(&row.run_id.to_string(), &row.verdict)?;
             let adds = match &written {
                 Some((as_verdict, adds)) if *as_verdict == verdict => adds.clone(),
                 _ => {
@@ -366,7 +400,7 @@ impl Publisher<'_> {
                 }
             };
             let mut transactions = vec![self.transaction(&self.run_transaction())];
-            if let Some(task_id) = self.task_id.filter(|_| verdict.completes_task()) {
+            if let Some(task_id) = self.task_id.filter(|_| self.ends_task(verdict)) {
                 transactions.push(self.transaction(&task_transaction(task_id)));
             }
             self.try_commit(&mut runs, table, &adds, &transactions, &mut attempt)

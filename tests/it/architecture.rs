@@ -10,7 +10,7 @@ use rules::RULES;
 
 #[test]
 fn the_workspace_keeps_its_dependency_rules() {
-    let graph = Graph::of_workspace(workspace::root());
+    let graph = Graph::of_workspace(&workspace::root());
     let violations: Vec<String> = RULES
         .iter()
         .flat_map(|rule| rule.violations(&graph))

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 /// Folders that hold what was made, not what was written.
 const MADE: [&str; 4] = ["target", ".git", "plimsoll-data", "node_modules"];
 
-/// The folder of the workspace's `Cargo.lock`.
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// The folder of the workspace's `Cargo.lock`, as cargo says it when it runs the tests: checkouts
+/// that share a target folder share the program that was compiled in one of them.
+pub(crate) fn root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    let root = Path::new(&package)
         .ancestors()
-        .find(|folder| folder.join("Cargo.lock").is_file())
-        .expect("the tests lie inside the workspace")
+        .find(|folder| folder.join("Cargo.lock").is_file());
+    root.expect("the tests lie inside the workspace")
+        .to_path_buf()
 }
 
 /// The text of one file, by its path from the root.
@@ -22,7 +25,7 @@ pub(crate) fn text(path: &str) -> String {
 /// Every file of the workspace that people wrote and whose name ends in one of `endings`: paths
 /// from the root, sorted.
 pub(crate) fn files(endings: &[&str]) -> Vec<String> {
-    let mut folders = vec![root().to_owned()];
+    let mut folders = vec![root()];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for path in entries(&folder) {

@@ -2,16 +2,22 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 /// The folder of the workspace's `Cargo.lock`.
-pub(crate) fn workspace_root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies one folder below the workspace's root")
+///
+/// Cargo says at run time which checkout asked. What it said at compile time may be another one:
+/// checkouts that share a target folder share this program.
+pub(crate) fn workspace_root() -> PathBuf {
+    let package =
+        env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package = PathBuf::from(package);
+    let root = package.parent();
+    root.expect("xtask lies one folder below the workspace's root")
+        .to_path_buf()
 }
 
 /// A cargo command in the workspace's root, with the cargo that started this chore.

@@ -3,6 +3,8 @@
 //! One file per chore. None of them links the product: they build it and drive it as a
 //! person would, so that this binary stays small and starts within seconds of a clone.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 mod bench;
@@ -39,12 +41,20 @@ enum Chore {
     RealModel(real_model::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().chore {
+fn main() -> ExitCode {
+    let done = match Cli::parse().chore {
         Chore::Test(args) => test::run(&args),
         Chore::Lint => lint::run(),
         Chore::Ci => ci::run(),
         Chore::Bench(args) => bench::run(&args),
         Chore::RealModel(args) => real_model::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The causes, and no stack: a missed bound is no bug of the chore.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -138,14 +138,17 @@ fn record(
 ) -> Result<Spool, Box<Failed>> {
     let mut synced = Instant::now();
     loop {
+        // Looked at first: a thread that batches always wait for must sync all the same.
         let left = SYNC_EVERY.saturating_sub(synced.elapsed());
-        let written = match receiver.recv_timeout(left) {
-            Ok(batch) => append(&mut spool, &maker, &batch),
-            Err(RecvTimeoutError::Timeout) => {
-                synced = Instant::now();
-                spool.sync()
+        let written = if left.is_zero() {
+            synced = Instant::now();
+            spool.sync()
+        } else {
+            match receiver.recv_timeout(left) {
+                Ok(batch) => append(&mut spool, &maker, &batch),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            Err(RecvTimeoutError::Disconnected) => break,
         };
         if let Err(error) = written {
             return Err(Box::new(Failed { spool, error }));

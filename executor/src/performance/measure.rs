@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use plimsoll_ingest::spool::{Manifest, SPOOL_VERSION, Spool, SpoolError, Tag};
+use plimsoll_ingest::spool::{Manifest, Spool, SpoolError, Tag};
 use plimsoll_ingest::{
     EnvelopeRow, JobId, JobRow, RunId, RunRow, Table, TableRow, TaskId, Timestamp, Verdict,
 };
@@ -232,14 +232,9 @@ impl Measurement<'_> {
         drafts: &Drafts,
     ) -> Result<Spool, SpoolError> {
         let manifest = Manifest {
-            version: SPOOL_VERSION,
-            run_id,
             job_id: Some(self.job_id),
             task_id: Some(task_id),
-            attempt: 1,
-            fence: None,
-            warehouse: self.job.warehouse.to_string(),
-            plimsoll_version: VERSION.to_string(),
+            ..Manifest::new(run_id, self.job.warehouse.to_string(), VERSION)
         };
         let mut spool = Spool::create(&self.job.spool_root, manifest)?;
         let sound = "a row forms a batch";

@@ -23,24 +23,20 @@ use crate::time::Timestamp;
 
 /// A file is closed, and the next begun, past this many bytes.
 const FILE_LIMIT: usize = 256 << 20;
-/// Rows of a row group. Few of those with lists, so that writing stays small.
+/// Rows and bytes of a row group, whichever is reached first. A row group waits in memory until it
+/// is whole, however long the lists in its rows are.
 const ROW_GROUP_ROWS: usize = 262_144;
-const LIST_ROW_GROUP_ROWS: usize = 32_768;
+const ROW_GROUP_BYTES: usize = 8 << 20;
 /// Bytes that an upload gathers before it sends a part.
 const UPLOAD_BUFFER: usize = 8 << 20;
 
 fn properties(table: Table) -> WriterProperties {
     let level = ZstdLevel::try_new(3).expect("3 is a level of zstd");
-    let has_lists = matches!(table, Table::Chunks);
-    let rows = if has_lists {
-        LIST_ROW_GROUP_ROWS
-    } else {
-        ROW_GROUP_ROWS
-    };
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("plimsoll {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(rows));
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
     // Moments and durations hardly repeat: their differences are what is small.
     for column in table
         .columns()

@@ -13,8 +13,9 @@ use arrow::error::ArrowError;
 use crate::spool::{FrameRef, SpoolContents, SpoolError, Tag};
 use crate::table::Table;
 
-/// Rows per batch that come out.
+/// Rows per batch that come out, or fewer where rows hold long lists: some batch's worth of bytes.
 const BATCH_ROWS: usize = 8_192;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// What can go wrong while rows are put in order.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +97,8 @@ pub(crate) struct MergedRows<'a> {
     table: Table,
     schema: SchemaRef,
     key: &'static str,
+    /// Rows of a batch.
+    batch_rows: usize,
     /// Frames that were not opened yet, by smallest key.
     waiting: VecDeque<(i64, FrameRef)>,
     open: Vec<Open>,
@@ -110,19 +113,24 @@ impl<'a> MergedRows<'a> {
         key: &'static str,
     ) -> Result<Self, MergeError> {
         let mut waiting = Vec::new();
+        let (mut rows, mut bytes) = (0, 0);
         for frame in contents.frames(tag) {
             let batch = contents.read(frame)?;
+            rows += batch.num_rows();
+            bytes += frame.payload_len;
             let keys = keys_of(table, &batch, key)?;
             if let Some(least) = arrow::compute::min(&keys) {
                 waiting.push((least, *frame));
             }
         }
         waiting.sort_by_key(|(least, _)| *least);
+        let row_bytes = bytes.div_ceil(rows.max(1)).max(1);
         Ok(Self {
             contents,
             table,
             schema: table.arrow_schema(),
             key,
+            batch_rows: (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS),
             waiting: waiting.into(),
             open: Vec::new(),
             heap: BinaryHeap::new(),
@@ -151,8 +159,8 @@ impl<'a> MergedRows<'a> {
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, MergeError> {
-        let mut picked = Vec::with_capacity(BATCH_ROWS);
-        while picked.len() < BATCH_ROWS {
+        let mut picked = Vec::with_capacity(self.batch_rows);
+        while picked.len() < self.batch_rows {
             let reach = match (self.heap.peek(), self.waiting.front()) {
                 (Some(Reverse((key, _))), _) => *key,
                 (None, Some((least, _))) => *least,
@@ -241,7 +249,7 @@ mod tests {
     use super::*;
     use crate::id::RunId;
     use crate::row::TableRow as _;
-    use crate::spool::{Manifest, SPOOL_VERSION, Spool};
+    use crate::spool::{Manifest, Spool};
     use crate::table::ChunksRow;
     use crate::time::Timestamp;
     use proptest::prelude::*;
@@ -249,16 +257,7 @@ mod tests {
     fn merged(frames: &[Vec<i64>]) -> Vec<i64> {
         let root = tempfile::tempdir().expect("root");
         let run_id = RunId::new(Timestamp::now());
-        let manifest = Manifest {
-            version: SPOOL_VERSION,
-            run_id,
-            job_id: None,
-            task_id: None,
-            attempt: 1,
-            fence: None,
-            warehouse: String::new(),
-            plimsoll_version: String::new(),
-        };
+        let manifest = Manifest::new(run_id, "", "");
         let mut spool = Spool::create(root.path(), manifest).expect("create");
         for ids in frames {
             let rows: Vec<_> = ids

@@ -7,7 +7,7 @@ use arrow::datatypes::Int64Type;
 
 use super::*;
 use crate::id::JobId;
-use crate::spool::{Manifest, SPOOL_VERSION};
+use crate::spool::Manifest;
 use crate::table::{ChunksRow, JobRow, StageRow};
 
 struct Place {
@@ -43,14 +43,9 @@ fn spool(
     requests: i64,
 ) -> Spool {
     let manifest = Manifest {
-        version: SPOOL_VERSION,
-        run_id,
         job_id,
         task_id,
-        attempt: 1,
-        fence: None,
-        warehouse: String::new(),
-        plimsoll_version: String::new(),
+        ..Manifest::new(run_id, "", "")
     };
     let mut spool = Spool::create(spools, manifest).expect("create");
     for first in (0..requests)
@@ -258,20 +253,79 @@ async fn a_zombies_run_of_a_completed_task_is_kept_as_incomplete() {
     assert_eq!(count(&place.warehouse, Table::Runs).await, 2);
 }
 
+/// Whether the task is ended by a run with a verdict, of its last attempt or of
+/// an earlier one.
+async fn check_ends_task(verdict: Verdict, last_attempt: bool, ends: bool) {
+    let place = place();
+    let task_id = TaskId::new(Timestamp::now());
+    let run_id = RunId::new(Timestamp::now());
+    let manifest = Manifest {
+        task_id: Some(task_id),
+        last_attempt,
+        ..Manifest::new(run_id, "", "")
+    };
+    let mut spool = Spool::create(&place.spools, manifest).expect("create");
+    let row = RunRow::to_batch(&[run_row(run_id, Some(task_id), verdict)]).expect("batch");
+    spool.seal(&[(Table::Runs, row)]).expect("seal");
+    publish(spool, &place.warehouse).await.expect("published");
+
+    let later = RunId::new(Timestamp::now());
+    let later = self::spool(
+        &place.spools,
+        later,
+        None,
+        Some(task_id),
+        Verdict::Passed,
+        1,
+    );
+    let published = publish(later, &place.warehouse).await.expect("published");
+    let counts = published.verdict == Verdict::Passed;
+    assert_eq!(
+        counts, !ends,
+        "{verdict} of the last attempt: {last_attempt}"
+    );
+}
+
+#[tokio::test]
+async fn a_measurement_or_the_last_attempt_ends_the_task() {
+    for measured in [
+        Verdict::Passed,
+        Verdict::Degraded,
+        Verdict::Blocked,
+        Verdict::Invalid,
+    ] {
+        check_ends_task(measured, false, true).await;
+    }
+    for gave_up in [Verdict::Error, Verdict::Cancelled] {
+        check_ends_task(gave_up, false, false).await;
+        check_ends_task(gave_up, true, true).await;
+    }
+    check_ends_task(Verdict::Incomplete, true, false).await;
+}
+
+#[tokio::test]
+async fn a_verdict_of_a_later_release_is_an_error_not_a_guess() {
+    let place = place();
+    let run_id = RunId::new(Timestamp::now());
+    let mut row = run_row(run_id, None, Verdict::Passed);
+    row.verdict = "splendid".to_string();
+    let mut spool = Spool::create(&place.spools, Manifest::new(run_id, "", "")).expect("create");
+    let row = RunRow::to_batch(&[row]).expect("batch");
+    spool.seal(&[(Table::Runs, row)]).expect("seal");
+    let refused = publish(spool, &place.warehouse).await;
+    let Err(error @ PublishError::Verdict { .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(error.to_string().contains(&run_id.to_string()), "{error}");
+    assert_eq!(crate::spool::list(&place.spools).expect("list").len(), 1);
+    assert_eq!(count(&place.warehouse, Table::Runs).await, 0);
+}
+
 #[tokio::test]
 async fn an_unsealed_spool_is_refused_and_kept() {
     let place = place();
     let run_id = RunId::new(Timestamp::now());
-    let manifest = Manifest {
-        version: SPOOL_VERSION,
-        run_id,
-        job_id: None,
-        task_id: None,
-        attempt: 1,
-        fence: None,
-        warehouse: String::new(),
-        plimsoll_version: String::new(),
-    };
+    let manifest = Manifest::new(run_id, "", "");
     let spool = Spool::create(&place.spools, manifest).expect("create");
     let refused = publish(spool, &place.warehouse).await;
     assert!(

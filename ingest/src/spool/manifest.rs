@@ -26,6 +26,10 @@ pub struct Manifest {
     pub task_id: Option<TaskId>,
     /// Which attempt at the task it is, from 1.
     pub attempt: i64,
+    /// Whether no attempt follows this one: then the run ends its task, though
+    /// it could not run or was cancelled.
+    #[serde(default)]
+    pub last_attempt: bool,
     /// The lease's fence; null where the task is leased to nobody else.
     pub fence: Option<i64>,
     /// The warehouse, as it was given.
@@ -35,6 +39,25 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The only attempt at a run that belongs to no job and that nobody leased.
+    pub fn new(
+        run_id: RunId,
+        warehouse: impl Into<String>,
+        plimsoll_version: impl Into<String>,
+    ) -> Self {
+        Self {
+            version: SPOOL_VERSION,
+            run_id,
+            job_id: None,
+            task_id: None,
+            attempt: 1,
+            last_attempt: true,
+            fence: None,
+            warehouse: warehouse.into(),
+            plimsoll_version: plimsoll_version.into(),
+        }
+    }
+
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
         let mut file = File::create_new(folder.join(MANIFEST_FILE))?;
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;

@@ -7,16 +7,7 @@ use crate::id::RunId;
 use crate::time::Timestamp;
 
 fn manifest() -> Manifest {
-    Manifest {
-        version: SPOOL_VERSION,
-        run_id: RunId::new(Timestamp::now()),
-        job_id: None,
-        task_id: None,
-        attempt: 1,
-        fence: None,
-        warehouse: "./warehouse".to_string(),
-        plimsoll_version: "0.1.0".to_string(),
-    }
+    Manifest::new(RunId::new(Timestamp::now()), "./warehouse", "0.1.0")
 }
 
 fn sends(ids: std::ops::Range<i64>) -> RecordBatch {

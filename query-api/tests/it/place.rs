@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plimsoll_ingest::publish::publish;
-use plimsoll_ingest::spool::{Manifest, SPOOL_VERSION, Spool};
+use plimsoll_ingest::spool::{Manifest, Spool};
 use plimsoll_ingest::{
     EnvelopeRow, RunId, RunRow, StageRow, Table, TableRow, Timestamp, WarehouseLocation,
 };
@@ -180,14 +180,5 @@ fn envelope(run: &RunRow) -> EnvelopeRow {
 }
 
 fn manifest(run_id: RunId) -> Manifest {
-    Manifest {
-        version: SPOOL_VERSION,
-        run_id,
-        job_id: None,
-        task_id: None,
-        attempt: 1,
-        fence: None,
-        warehouse: String::new(),
-        plimsoll_version: "0.1.0".to_string(),
-    }
+    Manifest::new(run_id, "", "0.1.0")
 }

@@ -101,21 +101,12 @@ async fn a_query_keeps_the_set_it_began_with() {
 #[tokio::test]
 async fn a_run_that_ingest_published_is_read_back() {
     use plimsoll_ingest::publish::publish;
-    use plimsoll_ingest::spool::{Manifest, SPOOL_VERSION, Spool, Tag};
+    use plimsoll_ingest::spool::{Manifest, Spool, Tag};
     use plimsoll_ingest::{RequestRow, StageRow, Table, TableRow};
 
     let place = Place::new();
     let run_id = id(at(3, 0), 7);
-    let manifest = Manifest {
-        version: SPOOL_VERSION,
-        run_id,
-        job_id: None,
-        task_id: None,
-        attempt: 1,
-        fence: None,
-        warehouse: place.location.to_string(),
-        plimsoll_version: String::new(),
-    };
+    let manifest = Manifest::new(run_id, place.location.to_string(), "");
     let mut spool = Spool::create(&place.folder().join("spool"), manifest).expect("a spool");
     let requests: Vec<_> = (0..3)
         .map(|number| RequestRow {

@@ -3,7 +3,9 @@
 
 use crate::table;
 
-/// First-token error of published tools against a known truth of TTFT 50 ms and ITL 10 ms.
+/// First-token error of published tools against a known truth of TTFT 50 ms and ITL 10 ms. Where a
+/// tool reports its median TTFT alone, the error is that less the truth, which counts the server's
+/// own lateness in; those rows say so.
 pub(crate) fn render() -> String {
     let row = |client: &str, streams: &str, requests: &str, chunks: &str, error: &str| {
         [client, streams, requests, chunks, error].map(str::to_owned)
@@ -34,22 +36,28 @@ pub(crate) fn render() -> String {
                 "100 (held 75)",
                 "100",
                 "6700",
-                "48 ms (median)",
+                "48 ms (median TTFT less 50)",
             ),
             row(
                 "GuideLLM 0.8.1, 2 cores",
                 "500 (held 126)",
                 "100",
                 "6700",
-                "292 ms (median)",
+                "292 ms (median TTFT less 50)",
             ),
-            row("AIPerf 0.13, 2 cores", "100", "-", "-", "59 ms (median)"),
+            row(
+                "AIPerf 0.13, 2 cores",
+                "100",
+                "-",
+                "-",
+                "59 ms (median TTFT less 50)",
+            ),
             row(
                 "AIPerf 0.13, 2 cores",
                 "500 (held 281)",
                 "148",
                 "9500",
-                "140 ms (median)",
+                "140 ms (median TTFT less 50)",
             ),
             row(
                 "C floor client, 2 cores",

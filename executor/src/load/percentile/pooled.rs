@@ -1,9 +1,12 @@
 //! Exact percentiles of more values than fit into memory, in two passes.
 //!
 //! The first pass counts values in about logarithmic bins; from the counts it
-//! follows in which bins the wanted ranks lie. The second pass keeps the
-//! values of those bins alone and selects among them. The results are those
+//! follows in which bins the wanted ranks lie. The second pass counts the
+//! distinct values of those bins alone, which are no more than the bin is wide,
+//! and selects among them. The results are those
 //! of [`percentiles`](super::percentiles) over all values at once.
+
+use std::collections::BTreeMap;
 
 use super::{Percentile, Percentiles, Rank};
 
@@ -73,7 +76,7 @@ impl PooledCount {
                     number,
                     first,
                     len,
-                    values: Vec::new(),
+                    values: BTreeMap::new(),
                 };
             }
             first += len;
@@ -88,7 +91,22 @@ struct KeptBin {
     /// Rank of its smallest value.
     first: usize,
     len: usize,
-    values: Vec<i64>,
+    /// How often each of its values came.
+    values: BTreeMap<i64, usize>,
+}
+
+impl KeptBin {
+    /// The value of a rank that lies in this bin or above it.
+    fn value_at(&self, rank: usize) -> Option<i64> {
+        let mut left = rank - self.first;
+        for (value, count) in &self.values {
+            if left < *count {
+                return Some(*value);
+            }
+            left -= count;
+        }
+        None
+    }
 }
 
 /// The second pass: the values around the wanted ranks.
@@ -103,18 +121,15 @@ impl PooledSelection {
     pub fn add(&mut self, value: i64) {
         let number = bin_of(value);
         if let Ok(index) = self.bins.binary_search_by_key(&number, |bin| bin.number) {
-            self.bins[index].values.push(value);
+            *self.bins[index].values.entry(value).or_default() += 1;
         }
     }
 
     /// The percentiles; `None` of no values.
-    pub fn percentiles(mut self) -> Option<Percentiles> {
-        for bin in &mut self.bins {
-            bin.values.sort_unstable();
-        }
+    pub fn percentiles(self) -> Option<Percentiles> {
         let at = |rank: usize| {
             let bin = self.bins.iter().rfind(|bin| bin.first <= rank)?;
-            bin.values.get(rank - bin.first).copied()
+            bin.value_at(rank)
         };
         let mut found = [0; 4];
         for (slot, rank) in found.iter_mut().zip(&self.ranks) {
