@@ -13,12 +13,15 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         let name = name.to_lowercase();
         let right = strsim::normalized_damerau_levenshtein(&word, &name);
         let begins = strsim::jaro_winkler(&word, &name);
-        (right >= MOSTLY_RIGHT || begins >= BEGINS_ALIKE).then_some(right)
+        (right >= MOSTLY_RIGHT || begins >= BEGINS_ALIKE).then_some((right, begins))
     };
     known
         .into_iter()
         .filter_map(|name| Some((likeness(name)?, name)))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .max_by(|((a_right, a_begins), _), ((b_right, b_begins), _)| {
+            let by_beginning = a_begins.total_cmp(b_begins);
+            a_right.total_cmp(b_right).then(by_beginning)
+        })
         .map(|(_, name)| name)
 }
 
@@ -58,6 +61,12 @@ mod tests {
     #[test]
     fn swapped_letters_are_one_slip() {
         assert_eq!(nearest("rnu", ["runs", "run"]), Some("run"));
+    }
+
+    #[test]
+    fn of_names_equally_near_the_one_that_begins_alike_wins() {
+        assert_eq!(nearest("runn", ["run", "runs"]), Some("run"));
+        assert_eq!(nearest("runn", ["runs", "run"]), Some("run"));
     }
 
     #[test]

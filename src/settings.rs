@@ -18,7 +18,7 @@ use std::time::Duration;
 use plimsoll_ingest::WarehouseLocation;
 
 use crate::failure::Failure;
-use key::Key;
+use key::{Key, Scope};
 use layers::{Layers, Source};
 
 /// All settings, checked.
@@ -32,6 +32,9 @@ pub(crate) struct Settings {
     pub(crate) sql: SqlSettings,
     /// How `serve` listens and answers.
     pub(crate) serve: ServeSettings,
+    /// Flags of this command line that any other command must repeat to mean the same place, by
+    /// name and value.
+    pub(crate) place_flags: Vec<(String, String)>,
 }
 
 /// What SQL statements may take.
@@ -79,7 +82,12 @@ impl Settings {
             file_name: file_name.to_owned(),
             file,
         };
-        Ok((Self::from_layers(&layers)?, environment.warnings))
+        let mut settings = Self::from_layers(&layers)?;
+        if let Some(path) = config {
+            let config = ("config".to_owned(), path.display().to_string());
+            settings.place_flags.insert(0, config);
+        }
+        Ok((settings, environment.warnings))
     }
 
     fn from_layers(layers: &Layers) -> Result<Self, Failure> {
@@ -105,6 +113,12 @@ impl Settings {
                     text.parse().map_err(|_| "it is no whole number")
                 })?,
             },
+            place_flags: layers
+                .flags
+                .iter()
+                .filter(|(key, _)| key.entry().scope == Scope::Everywhere)
+                .map(|(key, value)| (key.entry().flag.to_owned(), value.clone()))
+                .collect(),
         })
     }
 }

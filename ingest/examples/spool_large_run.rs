@@ -152,6 +152,7 @@ fn request(run_id: RunId, request_id: i64) -> RequestRow {
         cached_tokens: Some(0),
         prompt_tokens_asked: Some(8 + wobble_ns % 100),
         output_tokens_asked: Some(CHUNKS),
+        token_chunks: CHUNKS,
         token_source: Some("usage".to_owned()),
         ttft_ns: Some(ttft_ns),
         ttft_any_ns: Some(ttft_ns),

@@ -206,7 +206,13 @@ impl Report {
             limit: limit.as_ref(),
             demand,
         });
-        let next = next::commands(run, verdict, &lines, limit.as_ref());
+        let next = next::commands(
+            run,
+            verdict,
+            settings.slo.as_deref(),
+            &lines,
+            limit.as_ref(),
+        );
         Ok(Self {
             run_id: id,
             job_id: run.job_id.clone(),
@@ -236,6 +242,14 @@ impl Report {
             environment,
             next,
         })
+    }
+
+    /// Adds flags to every command of [`next`](Self::next): those that a reader must repeat to
+    /// mean the same place, by name and value.
+    pub fn repeat_flags(&mut self, flags: &[(String, String)]) {
+        for next in &mut self.next {
+            next.repeat_flags(flags);
+        }
     }
 
     /// The stages that the verdict judges.

@@ -121,16 +121,19 @@ async fn reports(outcome: &JobOutcome, settings: &Settings) -> Vec<Option<Report
         // A run whose subject was at fault has nothing but that fault to report.
         let has_report = run.unpublished.is_none() && run.failure.is_none();
         reports.push(match has_report {
-            true => load(&warehouse, run).await,
+            true => load(&warehouse, run, settings).await,
             false => None,
         });
     }
     reports
 }
 
-async fn load(warehouse: &Warehouse, run: &RunOutcome) -> Option<Report> {
+async fn load(warehouse: &Warehouse, run: &RunOutcome, settings: &Settings) -> Option<Report> {
     match Report::load(warehouse, run.run.run_id).await {
-        Ok(report) => Some(report),
+        Ok(mut report) => {
+            report.repeat_flags(&settings.place_flags);
+            Some(report)
+        }
         Err(error) => {
             tell_failure(&Failure::failed(chain(&error), error.help()));
             None

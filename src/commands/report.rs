@@ -48,9 +48,10 @@ async fn show(args: &ReportArgs, settings: &Settings, console: &Console) -> Resu
     let run = resolve_run(&warehouse, &args.run)
         .await
         .map_err(|error| reading::unresolved(&error))?;
-    let report = Report::load(&warehouse, run)
+    let mut report = Report::load(&warehouse, run)
         .await
         .map_err(|error| Failure::failed(chain(&error), error.help()))?;
+    report.repeat_flags(&settings.place_flags);
     let usual = if console.json {
         ReportFormat::Json
     } else {

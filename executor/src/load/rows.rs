@@ -133,6 +133,9 @@ impl RowMaker {
             prompt_tokens_asked: Some(measured.prompt_tokens_asked),
             output_tokens_asked: Some(measured.output_tokens_asked),
             token_source: reply.token_source.map(|source| source.to_string()),
+            token_chunks: i64::try_from(trace.token_chunks().count())
+                .expect("a count in memory fits"),
+            bundled_chunks: i64::from(reply.bundled_chunks),
             ttft_ns: metrics.ttft_ns,
             ttft_any_ns: metrics.ttft_any_ns,
             tpot_ns: metrics.tpot_ns,

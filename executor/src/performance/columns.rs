@@ -65,6 +65,7 @@ pub(super) fn for_each_request(
         let (prompt, output) = (integers("prompt_tokens")?, integers("output_tokens")?);
         let prompt_asked = integers("prompt_tokens_asked")?;
         let output_asked = integers("output_tokens_asked")?;
+        let (chunks, bundled) = (integers("token_chunks")?, integers("bundled_chunks")?);
         let (phase, status) = (
             texts(&batch, table, "phase")?,
             texts(&batch, table, "status")?,
@@ -91,6 +92,8 @@ pub(super) fn for_each_request(
                 output_tokens: value(output, row),
                 prompt_tokens_asked: value(prompt_asked, row),
                 output_tokens_asked: value(output_asked, row),
+                token_chunks: chunks.value(row),
+                bundled_chunks: bundled.value(row),
             };
             each(id.value(row), &facts);
         }

@@ -467,6 +467,8 @@ fn filled(row: &StageRow, stats: &StageStats) -> StageRow {
     row.output_tokens = stats.output_tokens;
     row.prompt_tokens_asked = stats.prompt_tokens_asked;
     row.output_tokens_asked = stats.output_tokens_asked;
+    row.token_chunks = stats.token_chunks;
+    row.bundled_chunks = stats.bundled_chunks;
     row.in_flight_max = stats.in_flight_max;
     row.backlog_slope = stats.backlog.map(|trend| trend.slope_rps);
     row.achieved_ratio = stats.achieved_ratio;

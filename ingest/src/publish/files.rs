@@ -24,9 +24,9 @@ use crate::time::Timestamp;
 /// A file is closed, and the next begun, past this many bytes.
 const FILE_LIMIT: usize = 256 << 20;
 /// Rows and bytes of a row group, whichever is reached first. A row group waits in memory until it
-/// is whole, however long the lists in its rows are.
-const ROW_GROUP_ROWS: usize = 262_144;
-const ROW_GROUP_BYTES: usize = 8 << 20;
+/// is whole, however long the lists in its rows are; so these bound what publishing takes.
+const ROW_GROUP_ROWS: usize = 65_536;
+const ROW_GROUP_BYTES: usize = 4 << 20;
 /// Bytes that an upload gathers before it sends a part.
 const UPLOAD_BUFFER: usize = 8 << 20;
 

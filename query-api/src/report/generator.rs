@@ -28,9 +28,16 @@ pub struct Generator {
     pub late_stages: Vec<i64>,
     /// Who took the receive times, `kernel` or `user`; null where unknown.
     pub timestamp_source: Option<String>,
+    /// Share of the chunks that one read brought along with the one before, 0 to 1: they carry
+    /// its time. Null where no chunk came.
+    pub bundled_share: Option<f64>,
     /// All of it in plain words.
     pub text: String,
 }
+
+/// From which share on the words tell of bundled chunks: below, no percentile that people look at
+/// hangs on them.
+const BUNDLED_WORTH_TELLING: f64 = 0.01;
 
 impl Generator {
     /// Reads it from the rows of a run.
@@ -47,6 +54,8 @@ impl Generator {
             .collect();
         let sent = steady.iter().map(|stage| stage.sent).sum::<i64>();
         let missed = steady.iter().map(|stage| stage.missed).sum::<i64>();
+        let chunks = steady.iter().map(|stage| stage.token_chunks).sum::<i64>();
+        let bundled = steady.iter().map(|stage| stage.bundled_chunks).sum::<i64>();
         let late: Vec<&StageRow> = steady.into_iter().filter(|stage| !stage.valid).collect();
         let valid = match verdict {
             Verdict::Invalid => false,
@@ -61,6 +70,7 @@ impl Generator {
             missed_share: stage::per(missed, sent + missed),
             late_stages: late.iter().map(|stage| stage.stage).collect(),
             timestamp_source,
+            bundled_share: stage::per(bundled, chunks),
             text: String::new(),
         };
         let late: Vec<String> = late.into_iter().map(stage::load).collect();
@@ -94,6 +104,14 @@ impl Generator {
             self.timestamp_source
                 .as_ref()
                 .map(|source| format!("{source} timestamps")),
+        );
+        parts.extend(
+            self.bundled_share
+                .filter(|share| *share >= BUNDLED_WORTH_TELLING)
+                .map(|share| {
+                    let share = units::percent(share);
+                    format!("{share} of chunks read along with the one before")
+                }),
         );
         format!(
             "{}: {}",
@@ -178,6 +196,26 @@ mod tests {
                 stages[0].valid = false;
             },
             "schedule lag p99 210 us, none missed, not on time at 4 req/s, kernel timestamps: invalid",
+        );
+    }
+
+    #[test]
+    fn chunks_without_a_time_of_their_own_are_told_from_one_in_a_hundred_on() {
+        let bundled = |count| {
+            move |_: &mut RunRow, stages: &mut Vec<StageRow>| {
+                stages.iter_mut().for_each(|stage| stage.token_chunks = 0);
+                stages[0].token_chunks = 10_000;
+                stages[0].bundled_chunks = count;
+            }
+        };
+        check(
+            bundled(99),
+            "schedule lag p99 210 us, none missed, kernel timestamps: valid",
+        );
+        check(
+            bundled(1_200),
+            "schedule lag p99 210 us, none missed, kernel timestamps, \
+             12 % of chunks read along with the one before: valid",
         );
     }
 

@@ -15,6 +15,10 @@ pub struct NextCommand {
     pub purpose: String,
     /// The command line, quoted for a shell.
     pub command: String,
+    /// The arguments in which a new measurement differs from this run; `None` where the command
+    /// reads this run.
+    #[serde(skip)]
+    pub(super) new_load: Option<String>,
 }
 
 impl NextCommand {
@@ -22,12 +26,20 @@ impl NextCommand {
         Self {
             purpose: purpose.into(),
             command,
+            new_load: None,
+        }
+    }
+
+    pub(super) fn repeat_flags(&mut self, flags: &[(String, String)]) {
+        for (name, value) in flags {
+            self.command
+                .push_str(&format!(" --{name} {}", quote(value)));
         }
     }
 
     /// True where the command reads this run, false where it measures anew.
     pub(super) fn is_of_this_run(&self) -> bool {
-        !self.command.starts_with("plimsoll run ")
+        self.new_load.is_none()
     }
 }
 
@@ -35,6 +47,7 @@ impl NextCommand {
 pub(super) fn commands(
     run: &RunRow,
     verdict: Verdict,
+    slo: Option<&str>,
     stages: &[StageLine],
     limit: Option<&Limit>,
 ) -> Vec<NextCommand> {
@@ -53,23 +66,25 @@ pub(super) fn commands(
         ));
     }
     if verdict.describes_subject() && run.pillar == "performance" {
-        commands.extend(follow_up(run, stages, limit));
+        commands.extend(follow_up(run, slo, stages, limit));
     }
     commands
 }
 
 /// The measurement that answers the question which this one leaves open.
-fn follow_up(run: &RunRow, stages: &[StageLine], limit: Option<&Limit>) -> Option<NextCommand> {
+fn follow_up(
+    run: &RunRow,
+    slo: Option<&str>,
+    stages: &[StageLine],
+    limit: Option<&Limit>,
+) -> Option<NextCommand> {
     let again = format!(
         "plimsoll run --url {} --model {}",
         quote(&run.endpoint),
         quote(&run.model)
     );
-    match run.profile.as_deref()? {
-        "smoke" => Some(NextCommand::new(
-            "where does it bend?",
-            format!("{again} --profile step"),
-        )),
+    let (purpose, load) = match run.profile.as_deref()? {
+        "smoke" => ("where does it bend?", "--profile step".to_string()),
         "step" => {
             let holds = limit?.holds_stage?;
             let rate = stages
@@ -77,22 +92,24 @@ fn follow_up(run: &RunRow, stages: &[StageLine], limit: Option<&Limit>) -> Optio
                 .find(|stage| stage.stage == holds)?
                 .offered_rps?;
             let rate = units::setting(rate).replace('\u{202f}', "");
-            let command = format!("{again} --profile stability --rate {rate}");
-            Some(NextCommand::new("does it hold this for longer?", command))
+            (
+                "does it hold this for longer?",
+                format!("--profile stability --rate {rate}"),
+            )
         }
-        "max_throughput" => {
-            let command = format!("{again} --profile step");
-            Some(NextCommand::new(
-                "which request rate does it hold?",
-                command,
-            ))
-        }
-        "stability" => Some(NextCommand::new(
-            "how much more can it carry?",
-            format!("{again} --profile step"),
-        )),
-        _ => None,
-    }
+        "max_throughput" => (
+            "which request rate does it hold?",
+            "--profile step".to_string(),
+        ),
+        "stability" => ("how much more can it carry?", "--profile step".to_string()),
+        _ => return None,
+    };
+    let slo = slo.map_or_else(String::new, |slo| format!(" --slo {}", quote(slo)));
+    Some(NextCommand {
+        purpose: purpose.to_string(),
+        command: format!("{again} {load}{slo}"),
+        new_load: Some(load),
+    })
 }
 
 /// Quotes a word for a POSIX shell where it needs it.
@@ -130,7 +147,7 @@ mod tests {
                 "plimsoll report 9c2f41d7",
                 "plimsoll sql \"select * from saturation_curve('9c2f41d7')\"",
                 "plimsoll run --url http://gpu7:8000/v1 --model llama-70b-c50 \
-                 --profile stability --rate 16",
+                 --profile stability --rate 16 --slo ttft_p99=500ms,error_rate=1%,demand=10",
             ],
         );
         check(
@@ -138,9 +155,22 @@ mod tests {
             &[
                 "plimsoll report 9c2f41d7",
                 "plimsoll sql \"select * from saturation_curve('9c2f41d7')\"",
-                "plimsoll run --url http://gpu7:8000/v1 --model sim-8 --profile step",
+                "plimsoll run --url http://gpu7:8000/v1 --model sim-8 --profile step \
+                 --slo error_rate=1%",
             ],
         );
+    }
+
+    #[test]
+    fn flags_that_name_the_place_are_repeated() {
+        let (run, stages, envelope) = samples::smoke();
+        let mut report = Report::from_rows(&run, &stages, Some(&envelope)).expect("report");
+        report.repeat_flags(&[("warehouse".to_string(), "/data/my house".to_string())]);
+        for next in &report.next {
+            let repeated = next.command.ends_with(" --warehouse '/data/my house'");
+            assert!(repeated, "{}", next.command);
+        }
+        assert_eq!(report.next.len(), 3);
     }
 
     #[test]

@@ -24,14 +24,17 @@ pub struct Reason {
     pub text: String,
 }
 
+/// Rules that tell what happened, not what was required.
+const EVENTS: [&str; 4] = ["stopped", "failed", "completeness", "environment"];
+
 impl Reason {
-    /// The words, and whether the rule was met.
+    /// The words, and whether the rule was met; an event is told alone.
     pub(super) fn in_full(&self) -> String {
-        format!(
-            "{}: {}",
-            self.text,
-            if self.met { "met" } else { "not met" }
-        )
+        match (EVENTS.contains(&self.rule.as_str()), self.met) {
+            (true, _) => self.text.clone(),
+            (false, true) => format!("{}: met", self.text),
+            (false, false) => format!("{}: not met", self.text),
+        }
     }
 }
 

@@ -350,6 +350,8 @@ fn stage_of(stage: i64, sent: i64) -> StageRow {
         output_tokens: sent * 64,
         prompt_tokens_asked: Some(sent * 250),
         output_tokens_asked: Some(sent * 64),
+        token_chunks: sent * 64,
+        bundled_chunks: 0,
         ttft_ns_p50: None,
         ttft_ns_p90: None,
         ttft_ns_p95: None,

@@ -155,11 +155,8 @@ impl NextCommand {
     /// The command in at most `room` characters, where leaving out what is the
     /// same as in this run makes it fit.
     fn shortened(&self, room: usize) -> String {
-        let profile = self.command.find(" --profile ");
-        match profile {
-            Some(at) if width(&self.command) > room => {
-                format!("plimsoll run ..{}", &self.command[at..])
-            }
+        match &self.new_load {
+            Some(load) if width(&self.command) > room => format!("plimsoll run .. {load}"),
             _ => self.command.clone(),
         }
     }

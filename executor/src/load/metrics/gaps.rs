@@ -7,7 +7,7 @@ use super::super::trace::RequestTrace;
 /// out, ns, in order. Pooled over requests it makes the percentiles of `itl_ns`.
 ///
 /// Empty if fewer than two such chunks came. Chunks that one read brought share its time: the
-/// gaps between them are 0 (`bundled_reads` says how many such reads there were). A chunk of
+/// gaps between them are 0 (`bundled_chunks` says how many such chunks there were). A chunk of
 /// several tokens makes one gap; [`token_gaps`] spreads it.
 ///
 /// It equals the ITL of inference-perf, and AIPerf's inter-chunk latency. That of `vllm bench

@@ -79,23 +79,17 @@ fn tokens(outcome: &ReplyOutcome) -> ([Option<i64>; 4], Option<TokenSource>) {
     (counts, outcome.token_source)
 }
 
-fn check_ok(outcome: &ReplyOutcome, finish_reason: Option<&str>, bytes: [usize; 3]) {
+fn check_ok(outcome: &ReplyOutcome, finish_reason: Option<&str>) {
     assert_eq!(outcome.status, RequestStatus::Ok, "{:?}", outcome.error);
     assert_eq!((outcome.failure_kind, &outcome.error), (None, &None));
     assert_eq!(outcome.finish_reason.as_deref(), finish_reason);
-    let found = [
-        outcome.content_bytes,
-        outcome.reasoning_bytes,
-        outcome.tool_bytes,
-    ];
-    assert_eq!(found, bytes);
-    assert_eq!(outcome.bundled_reads, 0);
+    assert_eq!(outcome.bundled_chunks, 0);
 }
 
 #[test]
 fn openai() {
     let outcome = read(OPENAI);
-    check_ok(&outcome, Some("stop"), [12, 0, 0]);
+    check_ok(&outcome, Some("stop"));
     let counts = [Some(9), Some(5), Some(0), Some(0)];
     assert_eq!(tokens(&outcome), (counts, Some(TokenSource::Usage)));
     let unknown = None;
@@ -113,7 +107,7 @@ fn openai() {
 #[test]
 fn vllm() {
     let outcome = read(VLLM);
-    check_ok(&outcome, Some("length"), [11, 0, 0]);
+    check_ok(&outcome, Some("length"));
     let counts = [Some(12), Some(2), None, None];
     assert_eq!(tokens(&outcome), (counts, Some(TokenSource::Usage)));
     // As many chunks as the server counted tokens: one each.
@@ -130,7 +124,7 @@ fn vllm() {
 #[test]
 fn vllm_that_counts_with_each_chunk() {
     let outcome = read(VLLM_COUNTING);
-    check_ok(&outcome, Some("stop"), [7, 0, 0]);
+    check_ok(&outcome, Some("stop"));
     assert_eq!(outcome.output_tokens, Some(5));
     assert_eq!(
         marks(&outcome),
@@ -146,7 +140,7 @@ fn vllm_that_counts_with_each_chunk() {
 #[test]
 fn llama_cpp() {
     let outcome = read(LLAMA_CPP);
-    check_ok(&outcome, Some("length"), [8, 0, 0]);
+    check_ok(&outcome, Some("length"));
     let counts = [Some(13), Some(2), None, Some(6)];
     assert_eq!(tokens(&outcome), (counts, Some(TokenSource::Usage)));
     assert_eq!(
@@ -163,7 +157,7 @@ fn llama_cpp() {
 #[test]
 fn reasoning_with_usage_after_done() {
     let outcome = read(REASONING);
-    check_ok(&outcome, Some("stop"), [2, 6, 0]);
+    check_ok(&outcome, Some("stop"));
     let counts = [Some(5), Some(7), Some(6), None];
     assert_eq!(tokens(&outcome), (counts, Some(TokenSource::Usage)));
     let kinds: Vec<_> = marks(&outcome)
@@ -185,7 +179,7 @@ fn reasoning_with_usage_after_done() {
 #[test]
 fn tool_calls_are_tokens() {
     let outcome = read(TOOLS);
-    check_ok(&outcome, Some("tool_calls"), [0, 0, 10]);
+    check_ok(&outcome, Some("tool_calls"));
     // Nobody counted: one a chunk.
     let counts = [None, Some(3), None, None];
     assert_eq!(tokens(&outcome), (counts, Some(TokenSource::Chunks)));
@@ -203,7 +197,7 @@ fn tool_calls_are_tokens() {
 #[test]
 fn no_usage_and_no_done() {
     let outcome = read(TERSE);
-    check_ok(&outcome, Some("eos_token"), [6, 0, 0]);
+    check_ok(&outcome, Some("eos_token"));
     let counts = [None, Some(2), None, None];
     assert_eq!(tokens(&outcome), (counts, Some(TokenSource::Chunks)));
 }
@@ -211,7 +205,7 @@ fn no_usage_and_no_done() {
 #[test]
 fn notices_and_pretty_json_do_no_harm() {
     let outcome = read(GATEWAY);
-    check_ok(&outcome, None, [2, 0, 0]);
+    check_ok(&outcome, None);
     assert_eq!(marks(&outcome), [(2, Content, None)]);
 }
 
@@ -226,18 +220,20 @@ fn events_of_one_read_share_its_time_and_the_read_is_counted() {
     reply.on_chunk(2 * MS, events[2].as_bytes());
     reply.on_chunk(3 * MS, events[3..].concat().as_bytes());
     let outcome = reply.finish(BodyEnd::Complete, &Redaction::none());
-    assert_eq!(outcome.bundled_reads, 1);
+    assert_eq!(outcome.bundled_chunks, 1);
     let times: Vec<i64> = marks(&outcome).iter().map(|mark| mark.0).collect();
     assert_eq!(times, [1, 2, 2, 3]);
 }
 
 #[test]
-fn one_read_of_everything_is_one_bundled_read() {
+fn one_read_of_everything_brings_one_chunk_with_a_time_of_its_own() {
     let mut reply = Reply::streaming();
     reply.on_head(0, 200, Some("text/event-stream"));
     reply.on_chunk(MS, REASONING.as_bytes());
     let outcome = reply.finish(BodyEnd::Complete, &Redaction::none());
-    assert_eq!(outcome.bundled_reads, 1);
+    let bearing = outcome.chunks.iter().filter(|mark| mark.kind.bears_token());
+    assert_eq!(outcome.bundled_chunks, 2);
+    assert_eq!(bearing.count(), 3);
 }
 
 #[test]

@@ -78,20 +78,14 @@ pub struct ReplyOutcome {
     pub cached_tokens: Option<i64>,
     /// Where `output_tokens` comes from; `None` where that is.
     pub token_source: Option<TokenSource>,
-    /// Bytes of the answer's text.
-    pub content_bytes: usize,
-    /// Bytes of the reasoning's text.
-    pub reasoning_bytes: usize,
-    /// Bytes of tool names and arguments.
-    pub tool_bytes: usize,
     /// Receive time of the answer's first byte, ns since the run's start; `None` where none came.
     pub first_byte_ns: Option<i64>,
     /// The chunks that have a choice, in the order of arrival. Empty where the reply was asked
     /// for, and came, as one document.
     pub chunks: Vec<ChunkMark>,
-    /// Reads that brought more than one chunk with a token: the gaps within are unknown and
-    /// count as zero.
-    pub bundled_reads: u32,
+    /// Chunks with a token that one read brought along with the one before: the gaps between
+    /// are unknown and count as zero.
+    pub bundled_chunks: u32,
 }
 
 /// How the answer began.
@@ -156,11 +150,8 @@ pub(super) fn judge(
         reasoning_tokens: usage.reasoning_tokens,
         cached_tokens: usage.cached_tokens,
         token_source: tokens.map(|(_, source)| source),
-        content_bytes: transcript.content_bytes,
-        reasoning_bytes: transcript.reasoning_bytes,
-        tool_bytes: transcript.tool_bytes,
         first_byte_ns: head.map(|head| head.first_byte_ns),
-        bundled_reads: transcript.bundled_reads,
+        bundled_chunks: transcript.bundled_chunks,
         chunks: transcript.into_chunks(counted.map(|(tokens, _)| tokens)),
     }
 }

@@ -34,10 +34,7 @@ pub(super) struct Transcript {
     pub(super) fault: Option<String>,
     /// An answer or a reasoning or a tool call, be it in chunks or whole.
     pub(super) has_token: bool,
-    pub(super) content_bytes: usize,
-    pub(super) reasoning_bytes: usize,
-    pub(super) tool_bytes: usize,
-    pub(super) bundled_reads: u32,
+    pub(super) bundled_chunks: u32,
     is_done: bool,
     token_chunks: usize,
     /// Chunks that were read, and objects that are none.
@@ -47,8 +44,6 @@ pub(super) struct Transcript {
     is_document: bool,
     /// Receive time of the last chunk that bore a token.
     last_token_ns: Option<i64>,
-    /// The read of that chunk was counted as bundled.
-    is_counted_bundle: bool,
 }
 
 impl Transcript {
@@ -160,7 +155,8 @@ impl Transcript {
         if delta.kind.bears_token() {
             self.has_token = true;
             self.token_chunks += 1;
-            self.note_bundle(at_ns);
+            self.bundled_chunks += u32::from(self.last_token_ns == Some(at_ns));
+            self.last_token_ns = Some(at_ns);
         }
         if delta.kind.has_choice() {
             self.chunks.push(ChunkMark {
@@ -170,9 +166,6 @@ impl Transcript {
             });
         }
         self.counted = count.unwrap_or(self.counted);
-        self.content_bytes += delta.content_bytes;
-        self.reasoning_bytes += delta.reasoning_bytes;
-        self.tool_bytes += delta.tool_bytes;
         if let Some(usage) = delta.usage {
             let known = self.usage.unwrap_or_default();
             self.usage = Some(Usage {
@@ -184,17 +177,6 @@ impl Transcript {
         }
         self.finish_reason = self.finish_reason.take().or(delta.finish_reason);
         self.error = self.error.take().or(delta.error);
-    }
-
-    /// Counts a read once that brought more than one chunk with a token.
-    fn note_bundle(&mut self, at_ns: i64) {
-        if self.last_token_ns != Some(at_ns) {
-            self.is_counted_bundle = false;
-        } else if !self.is_counted_bundle {
-            self.is_counted_bundle = true;
-            self.bundled_reads += 1;
-        }
-        self.last_token_ns = Some(at_ns);
     }
 
     /// The number of tokens that the reply's text shows without a count of the server's: one a
