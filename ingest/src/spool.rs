@@ -360,16 +360,23 @@ pub fn list(root: &Path) -> Result<Vec<PathBuf>, SpoolError> {
     Ok(folders)
 }
 
-/// How many spools below `root` were abandoned: nobody holds their locks.
+/// The warehouses of the spools below `root` that were abandoned, as their
+/// processes named them: nobody holds their locks. `None` for a spool that does
+/// not say.
 ///
 /// # Errors
 /// The root is there and cannot be read.
-pub fn abandoned(root: &Path) -> Result<usize, SpoolError> {
+pub fn abandoned(root: &Path) -> Result<Vec<Option<String>>, SpoolError> {
     let free = |folder: &PathBuf| {
         let lock = OpenOptions::new().write(true).open(folder.join(LOCK_FILE));
         lock.is_ok_and(|lock| lock.try_lock().is_ok())
     };
-    Ok(list(root)?.iter().filter(|folder| free(folder)).count())
+    let warehouse = |folder: PathBuf| Manifest::read(&folder).ok().map(|read| read.warehouse);
+    Ok(list(root)?
+        .into_iter()
+        .filter(free)
+        .map(warehouse)
+        .collect())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::program::{Answer, Place};
+use crate::program::Place;
 use crate::simulated::Simulated;
 
 #[test]
@@ -34,23 +34,38 @@ fn a_spool_that_cannot_be_written_is_said_before_measuring() {
     answer.refuses(1, "file/spool", "--spool");
 }
 
-/// A file system of one megabyte, in a namespace of its own, on which the command then runs.
-fn on_a_small_disk(command: &Command, folder: &Path) -> Command {
-    let mut small = Command::new("unshare");
-    small
+/// A shell script in a namespace of its own, where it may mount file systems. `$0` is the folder,
+/// and `"$@"` the command.
+fn with_mounts(script: &str, folder: &Path, command: &Command) -> Command {
+    let mut shell = Command::new("unshare");
+    shell
         .args(["--user", "--map-root-user", "--mount", "--", "sh", "-c"])
-        .arg("mount -t tmpfs -o size=1m small \"$0\" && exec \"$@\"")
+        .arg(script)
         .arg(folder)
         .arg(command.get_program())
         .args(command.get_args());
     if let Some(folder) = command.get_current_dir() {
-        small.current_dir(folder);
+        shell.current_dir(folder);
     }
-    small
+    shell
 }
 
+/// Fills a disk of one megabyte, makes room, and lets the next run publish what was measured.
+const FULL_THEN_LARGER: &str = r#"
+mount -t tmpfs -o size=1m small "$0" || exit 99
+"$@" >first.out 2>first.err
+code=$?
+mount -o remount,size=64m "$0" || exit 98
+"$1" run --url "$4" --model "$6" >second.out 2>second.err || exit 97
+"$1" sql "select verdict, count(*) as requests, \
+    (select sum(sent) from reports.stages s where s.run_key = r.run_key) as sent \
+    from reports.runs r join raw.requests q on q.run_key = r.run_key \
+    where r.profile = 'stability' group by verdict, r.run_key" --format ndjson >rows.ndjson
+exit $code
+"#;
+
 #[test]
-fn a_full_disk_ends_the_run_with_its_name() {
+fn a_full_disk_ends_the_run_with_its_name_and_loses_nothing() {
     let place = Place::new();
     let simulated = Simulated::quick(&place);
     let disk = place.path().join("plimsoll-data");
@@ -65,13 +80,24 @@ fn a_full_disk_ends_the_run_with_its_name() {
         "--output-tokens",
         "64",
     ]));
-    let output = on_a_small_disk(&run, &disk)
+    let output = with_mounts(FULL_THEN_LARGER, &disk, &run)
         .output()
         .expect("`unshare` is on every Linux");
-    let answer = Answer::of(output);
-    assert_eq!(answer.code, Some(1), "{answer:?}");
-    assert!(answer.stderr.contains("No space left"), "{answer:?}");
-    assert!(answer.stderr.contains("\nhelp: "), "{answer:?}");
+    let wrote = |name: &str| fs::read_to_string(place.path().join(name)).expect(name);
+    let first = wrote("first.err");
+    assert_eq!(output.status.code(), Some(1), "{output:?} {first}");
+    assert!(first.contains("No space left"), "{first}");
+    assert!(first.contains("\nhelp: "), "{first}");
+
+    assert!(
+        wrote("second.err").contains("published run"),
+        "{}",
+        wrote("second.err")
+    );
+    let rows: Value = serde_json::from_str(&wrote("rows.ndjson")).expect("one row");
+    assert_eq!(rows["verdict"], "incomplete", "{rows}");
+    assert_eq!(rows["requests"], rows["sent"], "{rows}");
+    assert!(rows["requests"].as_i64() > Some(100), "{rows}");
 }
 
 #[test]

@@ -82,6 +82,18 @@ fn after_a_kill_the_next_run_publishes_what_was_spooled() {
     assert!(answer.stderr.contains("spool"), "{answer:?}");
     assert_eq!(place.spooled().len(), 1);
 
+    // A run for another warehouse does not take it along, and says whose it is.
+    let elsewhere = [
+        &simulated.run(&["--profile", "smoke"])[..],
+        &["--warehouse", "other"],
+    ];
+    let answer = place.done(&elsewhere.concat());
+    let home = place.path().join("plimsoll-data/warehouse");
+    let hint = format!("plimsoll serve --warehouse {}", home.display());
+    assert!(answer.stderr.contains(&hint), "{answer:?}");
+    assert!(!answer.stderr.contains("published run"), "{answer:?}");
+    assert_eq!(place.spooled().len(), 1);
+
     place.done(&simulated.run(&["--profile", "smoke"]));
     assert_eq!(place.spooled(), [""; 0]);
     assert_eq!(

@@ -6,6 +6,7 @@ mod bad_places;
 mod bad_questions;
 mod bad_subjects;
 mod bad_usage;
+mod encrypted;
 mod interruptions;
 mod program;
 mod queues;

@@ -161,3 +161,50 @@ fn a_key_is_sent_and_never_written() {
     let config = place.value("select config from reports.runs");
     assert!(!config.to_string().contains(key), "{config}");
 }
+
+/// Each percentile that a run keeps is the one that SQL works out of the raw rows.
+#[test]
+fn percentiles_are_those_of_sql() {
+    let place = Place::new();
+    let simulated = Simulated::start(
+        &place,
+        &[
+            "--slots", "16", "--ttft", "10ms", "--itl", "2ms", "--jitter", "0.5",
+        ],
+    );
+    place.done(&simulated.run(&[
+        "--profile",
+        "max_throughput",
+        "--set",
+        "concurrency=[3,7]",
+        "--duration",
+        "2s",
+        "--prompt-tokens",
+        "8",
+        "--output-tokens",
+        "6",
+    ]));
+    for latency in ["ttft", "tpot", "e2e", "queue", "itl"] {
+        let values = match latency {
+            "itl" => "select q.stage, unnest(array_slice(c.at_ns, 2, cast(array_length(c.at_ns) as bigint))) as x \
+                 from raw.chunks c join raw.requests q \
+                 on c.run_key = q.run_key and c.request_id = q.request_id where q.status = 'ok'"
+                .to_owned(),
+            _ => format!("select stage, {latency}_ns as x from raw.requests where status = 'ok'"),
+        };
+        for percentile in [50, 90, 95, 99] {
+            let query = format!(
+                "with x as ({values}), \
+                 q as (select stage, cast(round(percentile_cont(0.{percentile}) \
+                 within group (order by cast(x as double))) as bigint) as p from x group by stage) \
+                 select s.stage, s.{latency}_ns_p{percentile} as kept, q.p as by_sql \
+                 from reports.stages s join q on s.stage = q.stage where s.phase = 'steady'"
+            );
+            let rows = place.rows(&query);
+            assert_eq!(rows.len(), 2, "{query}");
+            for row in rows {
+                assert_eq!(row["kept"], row["by_sql"], "{latency} p{percentile}: {row}");
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -27,14 +28,16 @@ use tokio_rustls::client::TlsStream;
 
 use super::clock::RunClock;
 use super::endpoint::Endpoint;
-use super::reply::{BodyEnd, Reply};
-
+use super::reply::{BodyEnd, Reply, TlsFault};
 use super::stamped::{StampedStream, Stamping, Stamps};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("plimsoll/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// How long the body of a reply that said `[DONE]` may still take to end. Then its connection is
+/// given up, and the reply is as complete as it was.
+const REST: Duration = Duration::from_millis(250);
 const ANY_REPLY: HeaderValue = HeaderValue::from_static("text/event-stream, application/json");
 
 /// A connection's driver, over plain TCP or over TLS.
@@ -100,6 +103,10 @@ pub trait ReplySink {
     fn on_head(&mut self, at_ns: i64, http_status: u16, content_type: Option<&str>);
     /// A piece of the body, with the receive time of the read that brought it.
     fn on_chunk(&mut self, at_ns: i64, bytes: &[u8]);
+    /// Whether it has said that it is complete, although its body goes on.
+    fn is_done(&self) -> bool {
+        false
+    }
 }
 
 impl ReplySink for Reply {
@@ -109,6 +116,10 @@ impl ReplySink for Reply {
 
     fn on_chunk(&mut self, at_ns: i64, bytes: &[u8]) {
         Reply::on_chunk(self, at_ns, bytes);
+    }
+
+    fn is_done(&self) -> bool {
+        Reply::is_done(self)
     }
 }
 
@@ -154,6 +165,8 @@ pub struct CallEnd {
     pub end: BodyEnd,
     /// When the first byte was handed to the kernel; `None` where none was.
     pub sent_ns: Option<i64>,
+    /// When the last byte was received; `None` where none was.
+    pub received_ns: Option<i64>,
     /// When the last byte of a complete reply was received; the end's moment else.
     pub done_ns: i64,
     /// Who took the receive times.
@@ -213,6 +226,7 @@ impl Progress {
         CallEnd {
             end,
             sent_ns: self.sent_ns,
+            received_ns: self.received_ns,
             done_ns: last.unwrap_or(now_ns),
             timestamp_source: match stamped {
                 true => TimestampSource::Kernel,
@@ -332,9 +346,14 @@ impl Client {
         drop(response);
         let mut body = self.on_head(answered?, &stamps, reply, progress);
         loop {
-            let frame = connection
-                .drive(|_, cx| Pin::new(&mut body).poll_frame(cx))
-                .await;
+            let next = connection.drive(|_, cx| Pin::new(&mut body).poll_frame(cx));
+            let frame = match reply.is_done() {
+                false => next.await,
+                true => match tokio::time::timeout(REST, next).await {
+                    Ok(frame) => frame,
+                    Err(_) => return Ok(()),
+                },
+            };
             let Some(frame) = frame else { break };
             if let Ok(bytes) = frame?.into_data() {
                 let at_ns = self.note(&stamps, progress);
@@ -425,10 +444,21 @@ impl Client {
     }
 }
 
-/// Whether the generator ran out of something, or the subject was not there.
+/// Whether the generator ran out of something, the subject was not there, or TLS failed.
 fn connect_failure(error: &io::Error) -> BodyEnd {
     use nix::libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
     let text = error.to_string();
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(error) = inner {
+        let fault = match error {
+            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+                TlsFault::Certificate
+            }
+            rustls::Error::InvalidMessage(_) => TlsFault::NoTls,
+            _ => TlsFault::Other,
+        };
+        return BodyEnd::TlsFailed { error: text, fault };
+    }
     match error.raw_os_error() {
         Some(EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
             BodyEnd::OwnFailure { error: text }

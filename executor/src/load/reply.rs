@@ -18,7 +18,7 @@ mod faults;
 mod known_streams;
 
 pub use error_text::Redaction;
-pub use outcome::{BodyEnd, ReplyOutcome};
+pub use outcome::{BodyEnd, ReplyOutcome, TlsFault};
 pub use transcript::ChunkMark;
 
 use super::chat::Transfer;
@@ -135,11 +135,6 @@ impl Reply {
     /// Whether the reply said all that it has to say: `[DONE]` came. The body may go on.
     pub fn is_done(&self) -> bool {
         self.transcript.is_done()
-    }
-
-    /// How many chunks bore a token so far.
-    pub fn token_chunks(&self) -> usize {
-        self.transcript.token_chunks()
     }
 
     /// Takes the end of the body and says what became of the request. `redaction` knows what the

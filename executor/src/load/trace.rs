@@ -31,7 +31,7 @@ pub struct RequestTrace {
     pub scheduled_ns: i64,
     /// When its bytes were handed to the system.
     pub sent_ns: i64,
-    /// When it ended: the body's end, the failure, or the moment it was given up.
+    /// When it ended: the last byte of a whole reply, the failure, or the moment it was given up.
     pub done_ns: i64,
     /// How often it was sent again before this answer.
     pub retries: i64,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::load::client::{Call, Client, Document, Progress};
 use crate::load::endpoint::Endpoint;
-use crate::load::reply::BodyEnd;
+use crate::load::reply::{BodyEnd, TlsFault};
 use crate::load::rows::Measured;
 
 /// How long the subject may take to say which models it serves.
@@ -24,6 +24,16 @@ pub enum SubjectError {
         url: String,
         /// Why.
         reason: String,
+    },
+    /// TLS could not be agreed on.
+    #[error("{url} cannot be reached over TLS: {reason}")]
+    NoTls {
+        /// The endpoint.
+        url: String,
+        /// Why.
+        reason: String,
+        /// Of which kind it is.
+        fault: TlsFault,
     },
     /// 401 or 403.
     #[error("{url} answered {http_status}: {}", if *.had_key { "the API key is refused" } else { "it wants an API key" })]
@@ -104,6 +114,24 @@ impl SubjectError {
             Self::Unreachable { .. } => {
                 "is the server running, and are host and port right?".to_string()
             }
+            Self::NoTls {
+                fault: TlsFault::Certificate,
+                ..
+            } => "if it is the right server, name the PEM file of its authority in the variable \
+                  SSL_CERT_FILE"
+                .to_string(),
+            Self::NoTls {
+                fault: TlsFault::NoTls,
+                url,
+                ..
+            } => format!(
+                "does it serve without TLS? try --url {}",
+                url.replacen("https:", "http:", 1)
+            ),
+            Self::NoTls {
+                fault: TlsFault::Other,
+                ..
+            } => "see the server's own log".to_string(),
             Self::Unauthorized { had_key: false, .. } => {
                 "put the key into a variable and name it: --api-key-env VARIABLE".to_string()
             }
@@ -196,6 +224,13 @@ pub(crate) async fn look_at(client: &Rc<Client>, model: &str) -> Result<Subject,
         BodyEnd::Failed { error } | BodyEnd::OwnFailure { error } if document.http_status == 0 => {
             let url = endpoint.url().to_string();
             return Err(SubjectError::Unreachable { url, reason: error });
+        }
+        BodyEnd::TlsFailed { error, fault } => {
+            return Err(SubjectError::NoTls {
+                url: endpoint.url().to_string(),
+                reason: error,
+                fault,
+            });
         }
         BodyEnd::Unparsable { error } => {
             return Err(not_open_ai(

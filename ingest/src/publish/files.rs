@@ -27,14 +27,25 @@ const FILE_LIMIT: usize = 256 << 20;
 /// is whole, however long the lists in its rows are; so these bound what publishing takes.
 const ROW_GROUP_ROWS: usize = 65_536;
 const ROW_GROUP_BYTES: usize = 4 << 20;
+/// Bytes and rows of a page. Until a page is whole its values wait as they are, lists with two
+/// levels a value, so pages of lists hold fewer rows.
+const PAGE_BYTES: usize = 256 << 10;
+const PAGE_ROWS: usize = 20_000;
+const LIST_PAGE_ROWS: usize = 1_000;
 /// Bytes that an upload gathers before it sends a part.
 const UPLOAD_BUFFER: usize = 8 << 20;
 
 fn properties(table: Table) -> WriterProperties {
     let level = ZstdLevel::try_new(3).expect("3 is a level of zstd");
+    let page_rows = match table {
+        Table::Chunks => LIST_PAGE_ROWS,
+        _ => PAGE_ROWS,
+    };
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("plimsoll {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(level))
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_data_page_row_count_limit(page_rows)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
     // Moments and durations hardly repeat: their differences are what is small.

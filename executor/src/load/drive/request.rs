@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use plimsoll_ingest::RunId;
+use plimsoll_ingest::{RequestStatus, RunId};
 use tokio::sync::watch;
 
 use crate::load::chat::ChatOptions;
@@ -63,11 +63,15 @@ impl Request {
         };
         let end = progress.end(end, self.clock.now_ns());
         let outcome = reply.finish(end.end, self.client.endpoint().redaction());
+        // A reply that is whole ended with its last byte, however long its connection stayed.
+        let received_ns = end
+            .received_ns
+            .filter(|_| outcome.status == RequestStatus::Ok);
         let trace = RequestTrace {
             identity: self.identity,
             scheduled_ns: self.scheduled_ns,
             sent_ns: end.sent_ns.unwrap_or(self.begun_ns),
-            done_ns: end.done_ns,
+            done_ns: received_ns.unwrap_or(end.done_ns),
             retries: end.retries,
             timestamp_source: end.timestamp_source,
             reply: outcome,

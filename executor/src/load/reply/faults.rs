@@ -8,7 +8,7 @@ use plimsoll_ingest::RequestStatus::{
 };
 use plimsoll_ingest::{RequestStatus as Status, TokenSource};
 
-use super::{BodyEnd, Redaction, Reply, ReplyOutcome};
+use super::{BodyEnd, Redaction, Reply, ReplyOutcome, TlsFault};
 
 pub(super) const TOKEN: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
 const STOP: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
@@ -273,6 +273,17 @@ fn ends_before_the_first_byte() {
                 Connection,
                 Some(Dependency),
                 "connection refused (before the first byte)",
+            ),
+        ),
+        (
+            BodyEnd::TlsFailed {
+                error: text("unknown issuer"),
+                fault: TlsFault::Certificate,
+            },
+            (
+                Connection,
+                Some(Dependency),
+                "unknown issuer (before the first byte)",
             ),
         ),
         (

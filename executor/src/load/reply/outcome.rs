@@ -16,6 +16,13 @@ pub enum BodyEnd {
         /// What the system says.
         error: String,
     },
+    /// The connection was there, but TLS could not be agreed on.
+    TlsFailed {
+        /// What the TLS client says.
+        error: String,
+        /// Of which kind it is.
+        fault: TlsFault,
+    },
     /// What came is no HTTP.
     Unparsable {
         /// What the HTTP client says.
@@ -30,6 +37,17 @@ pub enum BodyEnd {
         /// What the system says.
         error: String,
     },
+}
+
+/// Why TLS could not be agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFault {
+    /// The server's certificate is not trusted, or is for another name or time.
+    Certificate,
+    /// What answered does not speak TLS.
+    NoTls,
+    /// Anything else, such as no common version.
+    Other,
 }
 
 /// What became of a request.
@@ -213,7 +231,7 @@ fn judgement(head: Option<&Head>, transcript: &Transcript, text: &[u8], end: Bod
             let error = format!("the body ended {so_far} without finish_reason or [DONE]");
             Judgement::failed(Incomplete, Contract, error)
         }
-        BodyEnd::Failed { error } => {
+        BodyEnd::Failed { error } | BodyEnd::TlsFailed { error, .. } => {
             Judgement::failed(broken, Dependency, format!("{error} ({so_far})"))
         }
         BodyEnd::OwnFailure { error } => Judgement::failed(broken, Harness, error),

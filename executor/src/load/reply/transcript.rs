@@ -52,11 +52,6 @@ impl Transcript {
         self.is_done
     }
 
-    /// How many chunks bore a token.
-    pub(super) fn token_chunks(&self) -> usize {
-        self.token_chunks
-    }
-
     /// How many chunks could be read.
     pub(super) fn chunks_read(&self) -> usize {
         self.read
