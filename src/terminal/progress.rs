@@ -128,7 +128,8 @@ impl Teller {
             (Progress::Live(snapshot), Medium::Log) => line::plain(snapshot),
             (Progress::Probing, _) => format!("asking {} ...", self.subject),
             (Progress::Draining { in_flight }, _) => {
-                format!("waiting for {in_flight} requests to end ...")
+                let requests = units::counted(*in_flight, "request");
+                format!("waiting for {requests} to end ...")
             }
             (Progress::Publishing, _) => "writing to the warehouse ...".to_owned(),
         };

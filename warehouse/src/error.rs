@@ -170,8 +170,7 @@ impl QueryError {
     pub fn help(&self) -> String {
         match self {
             Self::Refused { .. } => {
-                "the tables are open Delta tables; write to them with `plimsoll run` or `import`"
-                    .into()
+                "the tables are open Delta tables; `plimsoll run` writes to them".into()
             }
             Self::NotAllowed { .. } => "ask for a role that may read it".into(),
             Self::Syntax { .. } => "see `select question, sql from questions` for examples".into(),

@@ -18,7 +18,7 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT,
 };
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -101,6 +101,8 @@ impl Connection {
 pub trait ReplySink {
     /// The status line and content type, with the receive time of the first byte.
     fn on_head(&mut self, at_ns: i64, http_status: u16, content_type: Option<&str>);
+    /// Where else the reply says that the answer lies.
+    fn on_location(&mut self, _: &str) {}
     /// A piece of the body, with the receive time of the read that brought it.
     fn on_chunk(&mut self, at_ns: i64, bytes: &[u8]);
     /// Whether it has said that it is complete, although its body goes on.
@@ -112,6 +114,10 @@ pub trait ReplySink {
 impl ReplySink for Reply {
     fn on_head(&mut self, at_ns: i64, http_status: u16, content_type: Option<&str>) {
         Reply::on_head(self, at_ns, http_status, content_type);
+    }
+
+    fn on_location(&mut self, location: &str) {
+        Reply::on_location(self, location);
     }
 
     fn on_chunk(&mut self, at_ns: i64, bytes: &[u8]) {
@@ -167,8 +173,9 @@ pub struct CallEnd {
     pub sent_ns: Option<i64>,
     /// When the last byte was received; `None` where none was.
     pub received_ns: Option<i64>,
-    /// When the last byte of a complete reply was received; the end's moment else.
-    pub done_ns: i64,
+    /// When the call was over: the last byte of a body that came to its end; else the moment
+    /// when no more was waited for.
+    pub over_ns: i64,
     /// Who took the receive times.
     pub timestamp_source: TimestampSource,
     /// How often it was sent again, since an idle connection had gone stale.
@@ -203,6 +210,8 @@ pub struct Progress {
     received_ns: Option<i64>,
     retries: i64,
     server: Option<String>,
+    /// The body was left before its end.
+    left: bool,
 }
 
 impl Default for Progress {
@@ -213,21 +222,23 @@ impl Default for Progress {
             received_ns: None,
             retries: 0,
             server: None,
+            left: false,
         }
     }
 }
 
 impl Progress {
     /// The end of the call, however it came about; `now_ns` is its moment
-    /// unless a complete reply says better.
+    /// unless the end of the body says better.
     pub fn end(self, end: BodyEnd, now_ns: i64) -> CallEnd {
-        let last = self.received_ns.filter(|_| end == BodyEnd::Complete);
+        let whole = end == BodyEnd::Complete && !self.left;
+        let last = self.received_ns.filter(|_| whole);
         let stamped = self.received_ns.is_some() && self.all_by_kernel;
         CallEnd {
             end,
             sent_ns: self.sent_ns,
             received_ns: self.received_ns,
-            done_ns: last.unwrap_or(now_ns),
+            over_ns: last.unwrap_or(now_ns),
             timestamp_source: match stamped {
                 true => TimestampSource::Kernel,
                 false => TimestampSource::User,
@@ -351,7 +362,10 @@ impl Client {
                 false => next.await,
                 true => match tokio::time::timeout(REST, next).await {
                     Ok(frame) => frame,
-                    Err(_) => return Ok(()),
+                    Err(_) => {
+                        progress.left = true;
+                        return Ok(());
+                    }
                 },
             };
             let Some(frame) = frame else { break };
@@ -389,6 +403,9 @@ impl Client {
         };
         progress.server = text(hyper::header::SERVER).map(str::to_string);
         reply.on_head(at_ns, response.status().as_u16(), text(CONTENT_TYPE));
+        if let Some(location) = text(LOCATION).filter(|_| response.status().is_redirection()) {
+            reply.on_location(location);
+        }
         response.into_body()
     }
 

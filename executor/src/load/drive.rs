@@ -31,9 +31,9 @@ use super::workload::{Prompt, PromptSource};
 use crate::timer::PreciseTimer;
 use crate::verdict::Ending;
 
-use due::{Due, nanos};
+use due::{Due, Slots, nanos};
 pub(crate) use request::RequestShape;
-use request::{Prepared, Request};
+use request::{Ended, Prepared, Request};
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// The loop looks after itself so often: progress, brake, clocks, spool.
@@ -88,8 +88,8 @@ pub(crate) struct Generator {
     shape: Rc<RequestShape>,
     outside: Outside,
     recorder: Recorder,
-    ended: mpsc::UnboundedReceiver<Measured>,
-    report: mpsc::UnboundedSender<Measured>,
+    ended: mpsc::UnboundedReceiver<Ended>,
+    report: mpsc::UnboundedSender<Ended>,
     cancel: watch::Sender<bool>,
     brake: watch::Receiver<Brake>,
     watch: AbortWatch,
@@ -239,9 +239,8 @@ impl Generator {
             .arrivals
             .slot_openings(opening)
             .skip(self.in_flight)
-            .map(|offset| started_ns + nanos(offset))
-            .collect();
-        Due::Closed { slots, concurrency }
+            .map(|offset| started_ns + nanos(offset));
+        Due::Closed(Slots::new(slots, concurrency))
     }
 
     fn is_over(&mut self, stage: &mut Current) -> bool {
@@ -268,7 +267,7 @@ impl Generator {
             if past_end || stage.left == Some(0) {
                 return;
             }
-            let closed = matches!(stage.due, Due::Closed { .. });
+            let closed = matches!(stage.due, Due::Closed(_));
             if paused && closed {
                 return;
             }
@@ -303,11 +302,10 @@ impl Generator {
         tokio::select! {
             biased;
             ended = self.ended.recv() => {
-                let measured = ended.expect("the loop holds a sender");
-                self.on_end(measured, Some(stage));
+                self.on_end(ended.expect("the loop holds a sender"), Some(stage));
                 // Whatever else has ended by now, before the next look at the clock.
-                while let Ok(measured) = self.ended.try_recv() {
-                    self.on_end(measured, Some(stage));
+                while let Ok(ended) = self.ended.try_recv() {
+                    self.on_end(ended, Some(stage));
                 }
             }
             () = self.timer.sleep_until(self.clock.instant(until_ns)) => {}
@@ -388,18 +386,17 @@ impl Generator {
         self.show(stage, now_ns);
     }
 
-    fn on_end(&mut self, measured: Measured, stage: Option<&mut Current>) {
-        self.count_end(&measured);
+    fn on_end(&mut self, ended: Ended, stage: Option<&mut Current>) {
+        self.count_end(&ended.measured);
         if let Some(Current {
-            due: Due::Closed { slots, concurrency },
+            due: Due::Closed(slots),
             ..
         }) = stage
-            && self.in_flight + slots.len() < *concurrency
         {
             // A slot falls free when the reply is there, not when we notice.
-            slots.push_back(measured.trace.done_ns.min(self.clock.now_ns()));
+            slots.give_back(ended.freed_ns.min(self.clock.now_ns()), self.in_flight);
         }
-        self.recorder.waiting().ended.push(measured);
+        self.recorder.waiting().ended.push(ended.measured);
     }
 
     fn count_end(&mut self, measured: &Measured) {

@@ -91,12 +91,20 @@ impl Reply {
             first_byte_ns: at_ns,
             http_status,
             is_page,
+            location: None,
         };
         if is_page || !head.is_success() {
             self.body = Body::Text(Vec::new());
         }
         self.head = Some(head);
         self.last_read_ns = at_ns;
+    }
+
+    /// Takes the address that the head names instead.
+    pub fn on_location(&mut self, location: &str) {
+        if let Some(head) = &mut self.head {
+            head.location = Some(location.to_string());
+        }
     }
 
     /// Takes the next piece of the body, with the receive time of the read that brought it.

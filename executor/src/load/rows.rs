@@ -101,6 +101,7 @@ impl RowMaker {
     pub fn request_row(&self, measured: &Measured) -> RequestRow {
         let Measured { trace, metrics, .. } = measured;
         let reply = &trace.reply;
+        let in_chunks = !reply.chunks.is_empty();
         RequestRow {
             run_id: self.run_id,
             run_key: self.run_key,
@@ -133,9 +134,8 @@ impl RowMaker {
             prompt_tokens_asked: Some(measured.prompt_tokens_asked),
             output_tokens_asked: Some(measured.output_tokens_asked),
             token_source: reply.token_source.map(|source| source.to_string()),
-            token_chunks: i64::try_from(trace.token_chunks().count())
-                .expect("a count in memory fits"),
-            bundled_chunks: i64::from(reply.bundled_chunks),
+            token_chunks: in_chunks.then(|| trace.token_chunks().count() as i64),
+            bundled_chunks: in_chunks.then(|| i64::from(reply.bundled_chunks)),
             ttft_ns: metrics.ttft_ns,
             ttft_any_ns: metrics.ttft_any_ns,
             tpot_ns: metrics.tpot_ns,

@@ -120,10 +120,10 @@ pub struct StageStats {
     pub prompt_tokens_asked: Option<i64>,
     /// Output tokens asked of ok requests; `None` where lengths are not set.
     pub output_tokens_asked: Option<i64>,
-    /// Chunks of ok requests that bore a token.
-    pub token_chunks: i64,
-    /// Of these, chunks that one read brought along with the one before.
-    pub bundled_chunks: i64,
+    /// Chunks of ok requests that bore a token; `None` where no reply came in chunks.
+    pub token_chunks: Option<i64>,
+    /// Of these, chunks that one read brought along with the one before; `None` as there.
+    pub bundled_chunks: Option<i64>,
     /// Percentiles over ok requests.
     pub latencies: StageLatencies,
     /// Most requests in flight at once.
@@ -264,8 +264,8 @@ mod tests {
             output_tokens: Some(20),
             prompt_tokens_asked: Some(90),
             output_tokens_asked: Some(25),
-            token_chunks: 20,
-            bundled_chunks: i,
+            token_chunks: Some(20),
+            bundled_chunks: Some(i),
         }
     }
 
@@ -287,7 +287,10 @@ mod tests {
         assert_eq!((found.prompt_tokens, found.output_tokens), (1000, 200));
         assert_eq!(found.prompt_tokens_asked, Some(900));
         assert_eq!(found.output_tokens_asked, Some(250));
-        assert_eq!((found.token_chunks, found.bundled_chunks), (200, 45));
+        assert_eq!(
+            (found.token_chunks, found.bundled_chunks),
+            (Some(200), Some(45))
+        );
         let ttft = found.latencies.ttft.expect("ten values");
         // Ranks 4.5, 8.1, 8.55 and 8.91 of 10 to 100 ms; in floating point 8.1 and 8.55 lie a bit
         // below, so that their weights are cut to 0.099999 and 0.549999.

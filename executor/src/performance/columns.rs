@@ -92,8 +92,8 @@ pub(super) fn for_each_request(
                 output_tokens: value(output, row),
                 prompt_tokens_asked: value(prompt_asked, row),
                 output_tokens_asked: value(output_asked, row),
-                token_chunks: chunks.value(row),
-                bundled_chunks: bundled.value(row),
+                token_chunks: value(chunks, row),
+                bundled_chunks: value(bundled, row),
             };
             each(id.value(row), &facts);
         }

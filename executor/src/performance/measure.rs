@@ -27,8 +27,8 @@ use crate::verdict::Ending;
 
 /// Version of what is written into `runs` and the envelope.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Output tokens that a probe asks for.
-const PROBE_TOKENS: u32 = 1;
+/// Output tokens that a probe asks for: enough that most models have begun to say something.
+const PROBE_TOKENS: u32 = 16;
 /// Requests in flight past which arrivals are missed: each needs a socket.
 const IN_FLIGHT_LIMIT: usize = 20_000;
 /// Engines that are known to heed `ignore_eos`, as they name themselves.
@@ -202,7 +202,8 @@ impl Measurement<'_> {
     /// again without, and so are all requests of the run then.
     async fn probe(&self, generator: &mut Generator, timeout: Duration) -> Option<SubjectError> {
         let first = generator.probe(self.profile.prompts(), PROBE_TOKENS).await;
-        let refused = first.trace.reply.http_status == Some(400);
+        // Servers that check what they are sent against a schema answer 422.
+        let refused = matches!(first.trace.reply.http_status, Some(400 | 422));
         let probe = match refused {
             false => first,
             true => {

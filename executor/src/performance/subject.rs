@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use plimsoll_ingest::RequestStatus;
+use plimsoll_ingest::{FailureKind, RequestStatus};
 use serde::Deserialize;
 
 use crate::load::client::{Call, Client, Document, Progress};
@@ -107,6 +107,11 @@ fn said(reason: &Option<String>) -> String {
         .map_or_else(String::new, |reason| format!(": {reason}"))
 }
 
+/// Whether a refusal names the newer field for the length of a reply.
+fn wants_other_length_field(reason: Option<&str>) -> bool {
+    reason.is_some_and(|text| text.contains("max_completion_tokens"))
+}
+
 impl SubjectError {
     /// What to do about it; `None` where the message says it all.
     pub fn help(&self) -> Option<String> {
@@ -156,6 +161,13 @@ impl SubjectError {
                 ..
             } => {
                 format!("OpenAI-compatible servers usually serve under /v1: try --url {base}/v1")
+            }
+            Self::Refused {
+                http_status: 300..400,
+                ..
+            } => "redirects are not followed: name the address that answers in --url".to_string(),
+            Self::Refused { reason, .. } if wants_other_length_field(reason.as_deref()) => {
+                "try --set request.length_field=max_completion_tokens".to_string()
             }
             Self::Refused {
                 http_status: 404 | 405,
@@ -290,6 +302,8 @@ pub(crate) fn fault_in(
     let base = endpoint.url().to_string();
     match (reply.status, reply.http_status) {
         (RequestStatus::Ok | RequestStatus::Cancelled, _) => None,
+        // It answered as it should, and had nothing to say: the load shows how often.
+        _ if reply.failure_kind == Some(FailureKind::Content) => None,
         (_, Some(http_status @ (401 | 403))) => {
             let had_key = endpoint.authorization().is_some();
             Some(SubjectError::Unauthorized {

@@ -401,8 +401,8 @@ fn requests(ttft_ms: &[i64], ok: &[bool], objectives: &Slo) -> Vec<Vec<RequestFa
                         output_tokens: None,
                         prompt_tokens_asked: None,
                         output_tokens_asked: None,
-                        token_chunks: 0,
-                        bundled_chunks: 0,
+                        token_chunks: None,
+                        bundled_chunks: None,
                     }
                 })
                 .collect()

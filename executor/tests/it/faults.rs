@@ -169,29 +169,90 @@ async fn a_server_that_refuses_to_count_tokens_is_asked_without() {
     );
 }
 
+/// `[DONE]` ends a reply, whatever the server does with the connection after it; and the time
+/// that it keeps the client waiting is no latency of the request that comes next.
+#[tokio::test]
+async fn a_body_that_stays_open_after_its_last_mark_is_left() {
+    let world = World::new();
+    let mut config = config();
+    config.faults = vec![
+        "late-usage:at=after-done,delay=30s"
+            .parse()
+            .expect("a fault"),
+    ];
+    let address = serve(config);
+    let set = [
+        "workload.output_tokens=4",
+        "concurrency=[1]",
+        "requests=[4]",
+    ];
+    let outcome = world
+        .run(world.job(address, "smoke", &set))
+        .await
+        .expect("a run");
+    assert_eq!(outcome.verdict, Verdict::Passed);
+    let requests: Vec<RequestRow> = world.rows().await;
+    for row in requests.iter().filter(|row| row.phase == "steady") {
+        assert_eq!(row.status, "ok", "{row:?}");
+        assert_eq!(row.token_source.as_deref(), Some("chunks"));
+        assert_eq!(row.done_ns, row.last_token_ns.expect("a token"), "{row:?}");
+        assert!(row.queue_ns < 200_000_000, "{row:?}");
+    }
+    let starts: Vec<i64> = requests.iter().map(|row| row.scheduled_ns).collect();
+    let gaps = starts.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(gaps.into_iter().all(|gap| gap >= 250_000_000), "{starts:?}");
+}
+
+/// A probe that gets no token was answered all the same: what the load shows decides.
+#[tokio::test]
+async fn replies_without_a_token_are_measured_as_failures_of_content() {
+    let world = World::new();
+    let address = silent();
+    let outcome = world
+        .run(world.job(address, "smoke", &[]))
+        .await
+        .expect("a run");
+    assert_eq!(outcome.verdict, Verdict::Blocked);
+    assert!(outcome.runs[0].failure.is_none());
+    let requests: Vec<RequestRow> = world.rows().await;
+    assert_eq!(requests.len(), 14);
+    for row in requests {
+        assert_eq!(row.status, "incomplete", "{row:?}");
+        assert_eq!(row.failure_kind.as_deref(), Some("content"), "{row:?}");
+    }
+}
+
+/// A server whose model has nothing to say.
+fn silent() -> SocketAddr {
+    let body = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n\
+                data: [DONE]\n\n";
+    saying("text/event-stream", body)
+}
+
+#[tokio::test]
+async fn a_redirect_is_told_with_the_address_that_it_names() {
+    let world = World::new();
+    let address = answering(
+        "HTTP/1.1 308 Permanent Redirect\r\nlocation: https://gpu7/v1/chat/completions\r\n\
+         content-length: 0\r\nconnection: close\r\n\r\n"
+            .to_string(),
+    );
+    let outcome = world
+        .run(world.job(address, "smoke", &[]))
+        .await
+        .expect("a run that could not run");
+    let failure = outcome.runs[0].failure.as_ref().expect("a fault");
+    let text = failure.to_string();
+    assert!(text.contains("answered 308"), "{text}");
+    assert!(text.contains("https://gpu7/v1/chat/completions"), "{text}");
+    let help = failure.help().expect("help");
+    assert!(help.contains("--url"), "{help}");
+}
+
 #[tokio::test]
 async fn something_that_is_no_openai_server_is_told_from_one() {
     let world = World::new();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("bind");
-    let address: SocketAddr = listener.local_addr().expect("address");
-    tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = [0u8; 4096];
-            let read = stream.read(&mut request).await;
-            let page = "<html><body>It works!</body></html>";
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\
-                 connection: close\r\n\r\n{page}",
-                page.len()
-            );
-            if read.is_ok() && stream.write_all(answer.as_bytes()).await.is_err() {
-                break;
-            }
-        }
-    });
+    let address = saying("text/html", "<html><body>It works!</body></html>");
     let outcome = world
         .run(world.job(address, "smoke", &[]))
         .await
@@ -280,4 +341,30 @@ async fn an_abandoned_spool_is_sealed_and_published_once() {
             .published
             .is_empty()
     );
+}
+
+/// A server that answers everything with this body, until the test's process ends.
+fn saying(kind: &str, body: &str) -> SocketAddr {
+    answering(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+/// A server that answers everything with these bytes, until the test's process ends.
+fn answering(answer: String) -> SocketAddr {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("loopback works");
+            // A client may leave at any time.
+            if stream.read(&mut [0u8; 65_536]).is_ok() {
+                stream.write_all(answer.as_bytes()).ok();
+            }
+        }
+    });
+    address
 }

@@ -60,7 +60,7 @@ async fn a_smoke_run_is_published_and_its_rows_add_up() {
             "{row:?}"
         );
         assert_eq!(row.token_source.as_deref(), Some("usage"));
-        let asked = if row.phase == "probe" { 1 } else { 4 };
+        let asked = if row.phase == "probe" { 16 } else { 4 };
         assert_eq!(row.output_tokens, Some(asked));
         let ttft = row.ttft_ns.expect("a token came");
         assert!(ttft >= 5_000_000 && ttft <= row.e2e_ns, "{row:?}");
@@ -225,4 +225,31 @@ async fn two_runs_with_one_seed_ask_the_same() {
     };
     let requests: Vec<RequestRow> = world.rows().await;
     assert_eq!(asked(&runs[0], &requests), asked(&runs[1], &requests));
+}
+
+/// While the slots of a closed loop open one by one, those that are open are used: nothing waits
+/// for the last one to open, to be sent in one burst with a schedule long past.
+#[tokio::test]
+async fn slots_that_are_open_are_used_while_others_open() {
+    let world = World::new();
+    let mut config = config();
+    config.slots = std::num::NonZeroU32::new(16).expect("sixteen");
+    let address = serve(config);
+    // A reply takes some 9 ms; eight slots that open evenly over a second send some 450 of them.
+    let set = [
+        "workload.output_tokens=5",
+        "concurrency=[8]",
+        "duration=1s",
+        "warm_up=1s",
+    ];
+    let job = world.job(address, "max_throughput", &set);
+    world.run(job).await.expect("a run");
+    let requests: Vec<RequestRow> = world.rows().await;
+    let warming: Vec<_> = requests
+        .iter()
+        .filter(|row| row.phase == "warm_up")
+        .collect();
+    assert!(warming.len() > 100, "{}", warming.len());
+    let longest = requests.iter().map(|row| row.queue_ns).max();
+    assert!(longest < Some(500_000_000), "{longest:?}");
 }

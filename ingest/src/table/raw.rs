@@ -73,11 +73,11 @@ table_row! {
         output_tokens_asked: Option<i64>,
         /// Where output_tokens comes from: usage, tokenizer or chunks.
         token_source: Option<String>,
-        /// Chunks that bore a token.
-        token_chunks: i64,
+        /// Chunks that bore a token; null where the reply did not come in chunks.
+        token_chunks: Option<i64>,
         /// Of these, chunks that one read brought along with the one before: they carry its
         /// time, and the gap between the two is unknown and counts as zero.
-        bundled_chunks: i64,
+        bundled_chunks: Option<i64>,
         /// Scheduled time to the first non-empty content, reasoning or tool delta, in ns.
         ttft_ns: Option<i64>,
         /// Scheduled time to the first chunk of any kind, in ns.

@@ -50,11 +50,11 @@ table_row! {
         prompt_tokens_asked: Option<i64>,
         /// Output tokens that were asked of the ok requests; null where lengths are not set.
         output_tokens_asked: Option<i64>,
-        /// Chunks of ok requests that bore a token.
-        token_chunks: i64,
+        /// Chunks of ok requests that bore a token; null where no reply came in chunks.
+        token_chunks: Option<i64>,
         /// Of these, chunks that one read brought along with the one before: they carry its
         /// time, and the gap between the two is unknown and counts as zero.
-        bundled_chunks: i64,
+        bundled_chunks: Option<i64>,
         /// p50 of the time to first token, from the scheduled time, in ns, over its ok rows;
         /// null where there is none.
         ttft_ns_p50: Option<i64>,

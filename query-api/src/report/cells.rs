@@ -103,19 +103,31 @@ pub(super) fn first_remark(report: &Report) -> Option<(usize, &str)> {
     steady.find_map(|(at, stage)| Some((at, stage.remark.as_deref()?)))
 }
 
-/// The stages that are not judged, in plain words; probes are left out.
+/// The stages that are not judged, in plain words: those of one phase and length together; probes
+/// are left out.
 pub(super) fn unjudged(report: &Report) -> Option<String> {
-    let stages: Vec<String> = report
-        .stages
+    let mut kinds: Vec<((String, String), Vec<&StageLine>)> = Vec::new();
+    for stage in &report.stages {
+        if stage.is_steady() || stage.phase == "probe" {
+            continue;
+        }
+        let kind = (
+            stage.phase.replace('_', "-"),
+            units::duration_setting(stage.duration_ns),
+        );
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, stages)) => stages.push(stage),
+            None => kinds.push((kind, vec![stage])),
+        }
+    }
+    let told = kinds
         .iter()
-        .filter(|stage| !stage.is_steady() && stage.phase != "probe")
-        .map(|stage| {
-            let phase = stage.phase.replace('_', "-");
-            let length = units::duration_setting(stage.duration_ns);
-            format!("{phase} of {length} at {}", stage.load())
-        })
-        .collect();
-    (!stages.is_empty()).then(|| format!("not judged: {}", stages.join(", ")))
+        .map(|((phase, length), stages)| match stages[..] {
+            [stage] => format!("{phase} of {length} at {}", stage.load()),
+            _ => format!("{} of {length}", units::counted(stages.len(), phase)),
+        });
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| format!("not judged: {}", told.join(", ")))
 }
 
 fn latency(ns: Option<i64>) -> String {
@@ -128,4 +140,21 @@ fn share(share: Option<f64>) -> String {
 
 fn absent() -> String {
     units::ABSENT.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn stages_of_one_kind_are_told_together() {
+        let (run, mut stages, envelope) = samples::passed_step();
+        for stage in &mut stages[..3] {
+            stage.phase = "warm_up".to_string();
+        }
+        let report = Report::from_rows(&run, &stages, Some(&envelope)).expect("report");
+        let told = unjudged(&report);
+        assert_eq!(told.as_deref(), Some("not judged: 3 warm-ups of 30 s"));
+    }
 }

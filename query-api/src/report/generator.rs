@@ -54,8 +54,8 @@ impl Generator {
             .collect();
         let sent = steady.iter().map(|stage| stage.sent).sum::<i64>();
         let missed = steady.iter().map(|stage| stage.missed).sum::<i64>();
-        let chunks = steady.iter().map(|stage| stage.token_chunks).sum::<i64>();
-        let bundled = steady.iter().map(|stage| stage.bundled_chunks).sum::<i64>();
+        let chunks = steady.iter().filter_map(|stage| stage.token_chunks).sum();
+        let bundled = steady.iter().filter_map(|stage| stage.bundled_chunks).sum();
         let late: Vec<&StageRow> = steady.into_iter().filter(|stage| !stage.valid).collect();
         let valid = match verdict {
             Verdict::Invalid => false,
@@ -203,9 +203,11 @@ mod tests {
     fn chunks_without_a_time_of_their_own_are_told_from_one_in_a_hundred_on() {
         let bundled = |count| {
             move |_: &mut RunRow, stages: &mut Vec<StageRow>| {
-                stages.iter_mut().for_each(|stage| stage.token_chunks = 0);
-                stages[0].token_chunks = 10_000;
-                stages[0].bundled_chunks = count;
+                stages
+                    .iter_mut()
+                    .for_each(|stage| stage.token_chunks = None);
+                stages[0].token_chunks = Some(10_000);
+                stages[0].bundled_chunks = Some(count);
             }
         };
         check(

@@ -31,7 +31,7 @@ impl Generator {
             tokio::select! {
                 biased;
                 ended = self.ended.recv() => {
-                    let measured = ended.expect("the loop holds a sender");
+                    let measured = ended.expect("the loop holds a sender").measured;
                     self.count_end(&measured);
                     break measured;
                 }

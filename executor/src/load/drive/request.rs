@@ -33,6 +33,14 @@ pub(super) struct Prepared {
     pub(super) body: Bytes,
 }
 
+/// A request that has ended.
+pub(super) struct Ended {
+    pub(super) measured: Measured,
+    /// When its slot fell free: at its end, or later where the server let it wait for the end of
+    /// its body in vain.
+    pub(super) freed_ns: i64,
+}
+
 /// One request on its way.
 pub(super) struct Request {
     pub(super) client: Rc<Client>,
@@ -47,7 +55,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) async fn run(self, mut cancel: watch::Receiver<bool>) -> Measured {
+    pub(super) async fn run(self, mut cancel: watch::Receiver<bool>) -> Ended {
         let mut reply = Reply::asked_as(self.shape.options.transfer);
         let mut progress = CallProgress::default();
         let call = Call {
@@ -71,16 +79,20 @@ impl Request {
             identity: self.identity,
             scheduled_ns: self.scheduled_ns,
             sent_ns: end.sent_ns.unwrap_or(self.begun_ns),
-            done_ns: received_ns.unwrap_or(end.done_ns),
+            done_ns: received_ns.unwrap_or(end.over_ns),
             retries: end.retries,
             timestamp_source: end.timestamp_source,
             reply: outcome,
         };
-        Measured::of(
+        let measured = Measured::of(
             trace,
             &self.shape.slo,
             self.prompt_tokens,
             self.output_tokens,
-        )
+        );
+        Ended {
+            measured,
+            freed_ns: end.over_ns,
+        }
     }
 }

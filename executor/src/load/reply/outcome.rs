@@ -113,6 +113,8 @@ pub(super) struct Head {
     pub(super) http_status: u16,
     /// The body is a web page.
     pub(super) is_page: bool,
+    /// Where else the answer lies; `None` where the head names nothing.
+    pub(super) location: Option<String>,
 }
 
 impl Head {
@@ -256,10 +258,11 @@ fn refused(head: &Head, text: &[u8]) -> Judgement {
         _ => RequestStatus::HttpError,
     };
     let text = String::from_utf8_lossy(text);
-    let error = match ServerError::from_body(text.as_bytes()) {
-        Some(error) => error.message,
-        None if text.trim().is_empty() => format!("HTTP {code} without a text"),
-        None => page_title(&text).unwrap_or(&text).to_string(),
+    let error = match (&head.location, ServerError::from_body(text.as_bytes())) {
+        (Some(location), _) => format!("it sends its clients to {location}"),
+        (None, Some(error)) => error.message,
+        (None, None) if text.trim().is_empty() => format!("HTTP {code} without a text"),
+        (None, None) => page_title(&text).unwrap_or(&text).to_string(),
     };
     Judgement::failed(status, kind_of_code(code), error)
 }

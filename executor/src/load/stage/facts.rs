@@ -33,10 +33,10 @@ pub struct RequestFacts {
     pub prompt_tokens_asked: Option<i64>,
     /// Output tokens asked for; `None` where lengths are not set.
     pub output_tokens_asked: Option<i64>,
-    /// Chunks that bore a token.
-    pub token_chunks: i64,
-    /// Of these, chunks that carry the time of the one before.
-    pub bundled_chunks: i64,
+    /// Chunks that bore a token; `None` of a reply that did not come in chunks.
+    pub token_chunks: Option<i64>,
+    /// Of these, chunks that carry the time of the one before; `None` as there.
+    pub bundled_chunks: Option<i64>,
 }
 
 impl RequestFacts {

@@ -22,8 +22,8 @@ pub struct StageTally {
     output_tokens: i64,
     prompt_tokens_asked: Option<i64>,
     output_tokens_asked: Option<i64>,
-    token_chunks: i64,
-    bundled_chunks: i64,
+    token_chunks: Option<i64>,
+    bundled_chunks: Option<i64>,
     backlog: BacklogCurve,
 }
 
@@ -43,8 +43,8 @@ impl StageTally {
             output_tokens: 0,
             prompt_tokens_asked: None,
             output_tokens_asked: None,
-            token_chunks: 0,
-            bundled_chunks: 0,
+            token_chunks: None,
+            bundled_chunks: None,
             backlog: BacklogCurve::new(window.started_ns, window.duration_ns),
         }
     }
@@ -77,8 +77,8 @@ impl StageTally {
             self.output_tokens += request.output_tokens.unwrap_or(0);
             add_known(&mut self.prompt_tokens_asked, request.prompt_tokens_asked);
             add_known(&mut self.output_tokens_asked, request.output_tokens_asked);
-            self.token_chunks += request.token_chunks;
-            self.bundled_chunks += request.bundled_chunks;
+            add_known(&mut self.token_chunks, request.token_chunks);
+            add_known(&mut self.bundled_chunks, request.bundled_chunks);
         }
     }
 
