@@ -4,6 +4,8 @@
 //! piece of the body is taken before the connection may read again, so that
 //! the receive time of the last read is that of the piece.
 
+mod turns;
+
 use std::cell::RefCell;
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -29,6 +31,8 @@ use tokio_rustls::client::TlsStream;
 use super::clock::RunClock;
 use super::endpoint::Endpoint;
 use super::reply::{BodyEnd, Reply, TlsFault};
+use turns::Turns;
+
 use super::stamped::{StampedStream, Stamping, Stamps};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -62,6 +66,7 @@ struct Connection {
     stamps: Rc<Stamps>,
     /// What the driver ended with, once it has ended.
     closed: bool,
+    turns: Turns,
 }
 
 impl Connection {
@@ -72,17 +77,22 @@ impl Connection {
         }
     }
 
-    /// Waits for `poll` to be ready while the connection works beside it.
-    async fn drive<T>(
-        &mut self,
-        mut poll: impl FnMut(&mut http1::SendRequest<Full<Bytes>>, &mut Context<'_>) -> Poll<T>,
-    ) -> T {
+    /// Waits for `poll` to be ready while the connection works beside it: in each turn the
+    /// connection first, which hands on one piece at most, then whoever waits for the piece.
+    async fn drive<T>(&mut self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+        let Self {
+            driver,
+            closed,
+            turns,
+            ..
+        } = self;
         poll_fn(|cx| {
-            if let Poll::Ready(ready) = poll(&mut self.sender, cx) {
-                return Poll::Ready(ready);
-            }
-            self.advance(cx);
-            poll(&mut self.sender, cx)
+            turns.poll(cx, |cx| {
+                if !*closed && driver.poll(cx).is_ready() {
+                    *closed = true;
+                }
+                poll(cx)
+            })
         })
         .await
     }
@@ -347,7 +357,7 @@ impl Client {
         let mut response = Box::pin(connection.sender.send_request(self.request(call)));
         let stamps = connection.stamps.clone();
         let answered = connection
-            .drive(|_, cx| {
+            .drive(|cx| {
                 let polled = response.as_mut().poll(cx);
                 progress.sent_ns = progress.sent_ns.or_else(|| stamps.sent_ns(&self.clock));
                 polled
@@ -357,7 +367,7 @@ impl Client {
         drop(response);
         let mut body = self.on_head(answered?, &stamps, reply, progress);
         loop {
-            let next = connection.drive(|_, cx| Pin::new(&mut body).poll_frame(cx));
+            let next = connection.drive(|cx| Pin::new(&mut body).poll_frame(cx));
             let frame = match reply.is_done() {
                 false => next.await,
                 true => match tokio::time::timeout(REST, next).await {
@@ -457,6 +467,7 @@ impl Client {
             driver,
             stamps,
             closed: false,
+            turns: Turns::default(),
         })
     }
 }

@@ -178,8 +178,11 @@ impl AsyncRead for StampedStream {
                     if drained && bytes > 0 {
                         ready.clear_ready();
                     }
-                    this.stamps.kernel_ns.set(wall_ns);
-                    this.stamps.user_ns.set(monotonic_ns());
+                    // The end of the stream brings no bytes, whose time it could be.
+                    if bytes > 0 {
+                        this.stamps.kernel_ns.set(wall_ns);
+                        this.stamps.user_ns.set(monotonic_ns());
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 Err(Errno::EAGAIN) => ready.clear_ready(),
@@ -291,6 +294,13 @@ mod tests {
             before - slack < received.at_ns && received.at_ns < written + slack,
             "before {before}, stamp {}, written {written}, read after {late}",
             received.at_ns
+        );
+        drop(theirs);
+        assert_eq!(ours.read(&mut bytes).await.expect("the end"), 0);
+        assert_eq!(
+            ours.stamps().received(&clock),
+            received,
+            "the end has no bytes"
         );
     }
 
