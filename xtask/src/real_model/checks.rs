@@ -176,7 +176,8 @@ impl Run {
     /// Twice the requests in flight bring less than a quarter more tokens once the slots are full.
     /// `None` for a run that is no closed loop.
     fn levels_off(&self, slots: i64) -> Option<Check> {
-        self.stages.iter().find_map(|stage| stage.concurrency)?;
+        let mut steady = self.stages.iter().filter(|stage| stage.phase == "steady");
+        steady.find_map(|stage| stage.concurrency)?;
         let what = "throughput levels off where the slots are full";
         let (full, over) = (
             self.tokens_per_second(slots),
@@ -264,6 +265,15 @@ mod tests {
     #[test]
     fn what_adds_up_passes() {
         assert_eq!(failed(&good()), [""; 0]);
+    }
+
+    #[test]
+    fn a_probe_makes_no_closed_loop() {
+        let mut run = good();
+        for stage in &mut run.stages[1..] {
+            stage.phase = "probe".to_owned();
+        }
+        assert_eq!(failed(&run), [""; 0]);
     }
 
     #[test]
