@@ -17,6 +17,7 @@ mod measure;
 mod recovery;
 mod seal;
 mod subject;
+mod unfinished;
 
 pub use crate::load::endpoint::{ApiKey, Endpoint, EndpointError};
 pub use crate::load::live::{LiveSnapshot, Progress};
@@ -149,6 +150,15 @@ pub fn raise_open_files() -> std::io::Result<u64> {
     Ok(hard)
 }
 
+/// Files that a run needs beside its connections.
+const OTHER_FILES: u64 = 64;
+
+/// How many connections this process may have, once it has asked for as many files as it may.
+fn sockets() -> usize {
+    let files = raise_open_files().unwrap_or(OTHER_FILES + 256);
+    usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX)
+}
+
 /// Measures a job and publishes its runs.
 ///
 /// Works on a thread of its own with a runtime of its own, so that nothing
@@ -176,6 +186,7 @@ pub async fn run_job(
             let outcome = match runtime {
                 Ok(runtime) => {
                     let queued_at = Timestamp::now();
+                    let sockets = sockets();
                     let job = job::Job {
                         request: job,
                         warehouse,
@@ -183,6 +194,7 @@ pub async fn run_job(
                         progress,
                         stop,
                         queued_at,
+                        sockets,
                     };
                     tokio::task::LocalSet::new().block_on(&runtime, job.run())
                 }

@@ -204,7 +204,7 @@ fn of_limit(limit: &Limit<'_>, slo: &Slo) -> Said {
         rule: "demand".to_string(),
         measured: reading::rate_above(holds.goodput_rps),
         required: demand.to_string(),
-        met: holds.goodput_rps >= demand.per_second(),
+        met: carries(holds, demand.per_second()),
     });
     let verdict = match &demand {
         Some(demand) if !demand.met => Verdict::Degraded,
@@ -213,6 +213,18 @@ fn of_limit(limit: &Limit<'_>, slo: &Slo) -> Said {
     let mut reasons: Vec<_> = demand.map(VerdictReason::of_run).into_iter().collect();
     reasons.extend(broken.unwrap_or_else(|| said_of(holds, true)));
     (verdict, reasons)
+}
+
+/// Whether a stage that holds shows that a rate is carried. Of a stage that offered as much, a
+/// request or two may end after its window: what makes it hold makes it enough.
+fn carries(holds: &StageStats, demand: f64) -> bool {
+    let offered = holds.offered_rps.is_some_and(|offered| offered >= demand);
+    let enough = if offered {
+        ACHIEVED_RATIO * demand
+    } else {
+        demand
+    };
+    holds.goodput_rps >= enough
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
+mod conform;
 mod frame;
 mod manifest;
 mod segment;
@@ -28,6 +29,8 @@ use segment::SegmentWriter;
 const LOCK_FILE: &str = "lock";
 /// Folders under way to or from existence begin so; nobody else touches them.
 const HIDDEN: char = '.';
+/// Folders whose rows are published begin so until they are deleted.
+const DONE: &str = ".done-";
 
 /// What can go wrong with a spool.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,29 @@ pub enum SpoolError {
         path: PathBuf,
         /// Its layout.
         found: u32,
+    },
+    /// A later release wrote frames of kinds that this one does not know.
+    #[error(
+        "spool `{path}` holds frames of a later release, {frames} in number and the first tagged \
+         `{tag}`; publish it with the release that wrote them"
+    )]
+    UnknownFrames {
+        /// The spool's folder.
+        path: PathBuf,
+        /// How many they are.
+        frames: u64,
+        /// The tag of the first.
+        tag: String,
+    },
+    /// A column that may not be null is not in the spool.
+    #[error("spool `{path}`: rows of table `{table}` have no column `{column}`")]
+    Missing {
+        /// The spool's folder.
+        path: PathBuf,
+        /// The table.
+        table: Table,
+        /// The column.
+        column: String,
     },
 }
 
@@ -150,9 +176,7 @@ impl Spool {
             next_segment: 0,
             _lock: lock,
         };
-        spool.next_segment = segment::scan(&spool.folder)
-            .map_err(spool.io("reading"))?
-            .next_segment;
+        spool.leave_segment()?;
         Ok(Some(spool))
     }
 
@@ -173,6 +197,14 @@ impl Spool {
             action,
             source,
         }
+    }
+
+    /// Lets the next frame begin a new segment.
+    fn leave_segment(&mut self) -> Result<(), SpoolError> {
+        self.writer = None;
+        let next = segment::next_number(&self.folder);
+        self.next_segment = next.map_err(self.io("reading"))?;
+        Ok(())
     }
 
     fn write(&mut self, tag: Tag, batch: Option<&RecordBatch>) -> Result<(), SpoolError> {
@@ -215,14 +247,48 @@ impl Spool {
     /// Looks through all that was appended and is whole.
     ///
     /// # Errors
-    /// The folder cannot be read.
+    /// The folder cannot be read, or a later release wrote frames that this
+    /// one does not know: to publish the others and remove the spool would
+    /// lose them.
     pub fn contents(&self) -> Result<SpoolContents, SpoolError> {
         let scan = segment::scan(&self.folder).map_err(self.io("reading"))?;
+        if let Some(tag) = scan.unknown_tag {
+            return Err(SpoolError::UnknownFrames {
+                path: self.folder.clone(),
+                frames: scan.unknown_frames,
+                tag,
+            });
+        }
         Ok(SpoolContents {
             folder: self.folder.clone(),
             frames: scan.frames,
             torn_bytes: scan.torn_bytes,
         })
+    }
+
+    /// Drops the rows of a seal that was cut short before its end marker, and
+    /// all that follows them. A spool that is sealed, or that nobody began to
+    /// seal, stays as it is.
+    ///
+    /// Whoever appends to a spool that was taken over calls this first: what
+    /// stands behind such rows goes with them.
+    ///
+    /// # Errors
+    /// The disk failed, or the spool cannot be looked through.
+    pub fn drop_cut_short_seal(&mut self) -> Result<(), SpoolError> {
+        let contents = self.contents()?;
+        self.drop_finals(&contents)
+    }
+
+    fn drop_finals(&mut self, contents: &SpoolContents) -> Result<(), SpoolError> {
+        let mut frames = contents.frames.iter();
+        let first = frames.find(|frame| matches!(frame.tag, Tag::Final(_)));
+        let Some(frame) = first.filter(|_| !contents.sealed()) else {
+            return Ok(());
+        };
+        self.writer = None;
+        segment::truncate_from(&self.folder, frame).map_err(self.io("dropping an old seal"))?;
+        self.leave_segment()
     }
 
     /// Ends the spool: the rows made at the run's end, then the end marker.
@@ -234,22 +300,15 @@ impl Spool {
     /// # Errors
     /// The disk failed; the spool is not sealed then.
     pub fn seal(&mut self, finals: &[(Table, RecordBatch)]) -> Result<SpoolContents, SpoolError> {
+        // What a process appended before it was killed may not be on disk, and
+        // the end marker must not get there before it.
+        segment::sync_all(&self.folder).map_err(self.io("syncing"))?;
         let contents = self.contents()?;
         if contents.sealed() {
             return Ok(contents);
         }
-        let cut_short = contents
-            .frames
-            .iter()
-            .find(|frame| matches!(frame.tag, Tag::Final(_)));
-        if let Some(frame) = cut_short {
-            self.writer = None;
-            segment::truncate_from(&self.folder, frame).map_err(self.io("dropping an old seal"))?;
-        }
-        self.next_segment = segment::scan(&self.folder)
-            .map_err(self.io("reading"))?
-            .next_segment;
-        self.writer = None;
+        self.drop_finals(&contents)?;
+        self.leave_segment()?;
         for (table, batch) in finals {
             self.write(Tag::Final(*table), Some(batch))?;
         }
@@ -262,14 +321,30 @@ impl Spool {
 
     /// Removes a spool whose rows are published.
     ///
+    /// Once the folder has its new name nobody publishes it again. That it
+    /// cannot be deleted is logged; [`sweep`] tries again.
+    ///
     /// # Errors
-    /// The folder cannot be removed; whoever finds it publishes it again,
+    /// The folder cannot be renamed; whoever finds it publishes it again,
     /// which changes nothing.
     pub fn remove(self) -> Result<(), SpoolError> {
         let name = self.manifest.run_id.to_string();
-        let gone = self.folder.with_file_name(format!("{HIDDEN}done-{name}"));
+        let gone = self.folder.with_file_name(format!("{DONE}{name}"));
         fs::rename(&self.folder, &gone).map_err(self.io("removing"))?;
-        fs::remove_dir_all(&gone).map_err(self.io("removing"))
+        // A network file system keeps the name of an open file in its folder,
+        // which then cannot be deleted: the lock is closed first.
+        drop(self);
+        match fs::remove_dir_all(&gone) {
+            Ok(()) => {}
+            // A sweep was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(
+                folder = %gone.display(),
+                %error,
+                "a spool is published, and its folder cannot be deleted"
+            ),
+        }
+        Ok(())
     }
 }
 
@@ -304,10 +379,13 @@ impl SpoolContents {
         self.frames(tag).next().is_some()
     }
 
-    /// Reads one frame's rows.
+    /// Reads one frame's rows. Those of a table have the table's columns,
+    /// whichever release wrote them: nullable ones that are not in the frame
+    /// are null, and unknown ones are left out.
     ///
     /// # Errors
-    /// The disk failed, or the frame is no Arrow batch.
+    /// The disk failed, the frame is no Arrow batch, or it lacks a column that
+    /// may not be null.
     pub fn read(&self, frame: &FrameRef) -> Result<RecordBatch, SpoolError> {
         let path = self.folder.clone();
         let payload =
@@ -321,8 +399,13 @@ impl SpoolContents {
             tag: frame.tag.to_string(),
             source,
         };
-        let batch = frame::decode(&payload).map_err(arrow)?;
-        batch.ok_or_else(|| arrow(ArrowError::IpcError("the frame is empty".to_string())))
+        let batch = frame::decode(&payload)
+            .map_err(arrow)?
+            .ok_or_else(|| arrow(ArrowError::IpcError("the frame is empty".to_string())))?;
+        match frame.tag.table() {
+            Some(table) => conform::conform(&self.folder, frame.tag, table, &batch),
+            None => Ok(batch),
+        }
     }
 
     /// Reads all rows of a kind, batch by batch.
@@ -377,6 +460,35 @@ pub fn abandoned(root: &Path) -> Result<Vec<Option<String>>, SpoolError> {
         .filter(free)
         .map(warehouse)
         .collect())
+}
+
+/// Deletes what is left below `root` of spools whose rows are published: a
+/// crash came between the new name and the deletion, or the deletion failed.
+///
+/// Such a folder holds nothing that is needed, so what cannot be deleted is
+/// for the log alone, and the next sweep tries again.
+pub fn sweep(root: &Path) {
+    let swept = root.read_dir().and_then(|entries| {
+        for entry in entries {
+            let entry = entry?;
+            let done = entry.file_name().to_string_lossy().starts_with(DONE);
+            if !done || !entry.file_type()?.is_dir() {
+                continue;
+            }
+            let folder = entry.path();
+            if let Err(error) = fs::remove_dir_all(&folder) {
+                tracing::debug!(
+                    folder = %folder.display(),
+                    %error,
+                    "the rest of a published spool cannot be deleted"
+                );
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = swept {
+        tracing::debug!(root = %root.display(), %error, "published spools cannot be looked for");
+    }
 }
 
 #[cfg(test)]

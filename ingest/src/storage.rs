@@ -8,7 +8,6 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -28,9 +27,6 @@ use object_store::{
 pub struct DurableLocal {
     inner: Arc<LocalFileSystem>,
 }
-
-/// Sets staged files of this process apart, whichever store makes them.
-static STAGED: AtomicU64 = AtomicU64::new(0);
 
 impl Default for DurableLocal {
     fn default() -> Self {
@@ -67,40 +63,84 @@ fn sync_folder_of(path: &FilePath) -> io::Result<()> {
     }
 }
 
+/// Makes the folder that is to hold the file, and every missing one above it.
+///
+/// A file is lost with its folder, so the names of new folders are synced too.
+fn create_folder_of(path: &FilePath) -> io::Result<()> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    let missing: Vec<_> = folder
+        .ancestors()
+        .take_while(|above| !above.exists())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    missing.into_iter().rev().try_for_each(sync_folder_of)
+}
+
+/// As [`create_folder_of`], before the inner store would make the folders
+/// without syncing them.
+async fn make_folder_for(path: &FilePath) -> Result<()> {
+    let path = path.to_path_buf();
+    blocking(move || create_folder_of(&path).map_err(|source| failed(&path, &source))).await
+}
+
+fn failed(path: &FilePath, source: &io::Error) -> Error {
+    let detail = format!("{}: {source}", path.display());
+    generic(io::Error::new(source.kind(), detail))
+}
+
+/// A name beside the place that no other writer takes, on any machine that
+/// shares the folder.
+fn staged_name(path: &FilePath) -> PathBuf {
+    let mut random = [0u8; 8];
+    getrandom::fill(&mut random).expect("the operating system gives random bytes");
+    let mut staging = path.to_path_buf().into_os_string();
+    // `LocalFileSystem` hides names that end in `#` and digits from lists.
+    staging.push(format!("#{:020}", u64::from_le_bytes(random)));
+    PathBuf::from(staging)
+}
+
 /// Writes the bytes beside their place, syncs them, then gives them the name.
 fn place(path: &FilePath, staging: &FilePath, payload: &PutPayload, mode: &PutMode) -> Result<()> {
-    let write = || -> io::Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut file = File::create_new(staging)?;
-        payload.iter().try_for_each(|part| file.write_all(part))?;
-        file.sync_all()
-    };
-    let name = || match mode {
-        PutMode::Create => {
-            fs::hard_link(staging, path)?;
-            fs::remove_file(staging)
-        }
-        PutMode::Overwrite | PutMode::Update(_) => fs::rename(staging, path),
-    };
-    let placed = write()
-        .and_then(|()| name())
-        .and_then(|()| sync_folder_of(path));
-    placed.map_err(|source| {
+    let fail = |source: io::Error| failed(path, &source);
+    create_folder_of(path).map_err(fail)?;
+    // Where this fails, the file is somebody else's and not ours to remove.
+    let file = File::create_new(staging).map_err(fail)?;
+    let placed = fill(file, payload)
+        .map_err(fail)
+        .and_then(|()| give_name(path, staging, mode));
+    if placed.is_err() {
         // The staged file is of no use to anybody; that it may stay behind
         // changes nothing about the error that is reported.
         fs::remove_file(staging).ok();
-        if source.kind() == io::ErrorKind::AlreadyExists {
-            Error::AlreadyExists {
-                path: path.display().to_string(),
-                source: Box::new(source),
+    }
+    placed?;
+    sync_folder_of(path).map_err(fail)
+}
+
+fn fill(mut file: File, payload: &PutPayload) -> io::Result<()> {
+    payload.iter().try_for_each(|part| file.write_all(part))?;
+    file.sync_all()
+}
+
+fn give_name(path: &FilePath, staging: &FilePath, mode: &PutMode) -> Result<()> {
+    let named = match mode {
+        PutMode::Create => match fs::hard_link(staging, path) {
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Error::AlreadyExists {
+                    path: path.display().to_string(),
+                    source: Box::new(source),
+                });
             }
-        } else {
-            let detail = format!("{}: {source}", path.display());
-            generic(io::Error::new(source.kind(), detail))
-        }
-    })
+            linked => linked.and_then(|()| fs::remove_file(staging)),
+        },
+        PutMode::Overwrite | PutMode::Update(_) => fs::rename(staging, path),
+    };
+    named.map_err(|source| failed(path, &source))
 }
 
 #[async_trait]
@@ -115,11 +155,7 @@ impl ObjectStore for DurableLocal {
             return self.inner.put_opts(location, payload, opts).await;
         }
         let path = self.inner.path_to_filesystem(location)?;
-        let number = STAGED.fetch_add(1, Ordering::Relaxed);
-        let mut staging = path.clone().into_os_string();
-        // `LocalFileSystem` hides names that end in `#` and digits from lists.
-        staging.push(format!("#{}{number:06}", std::process::id()));
-        let staging = PathBuf::from(staging);
+        let staging = staged_name(&path);
         blocking(move || place(&path, &staging, &payload, &opts.mode)).await?;
         Ok(PutResult {
             e_tag: None,
@@ -133,6 +169,7 @@ impl ObjectStore for DurableLocal {
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         let path = self.inner.path_to_filesystem(location)?;
+        make_folder_for(&path).await?;
         let inner = self.inner.put_multipart_opts(location, opts).await?;
         Ok(Box::new(DurableUpload { inner, path }))
     }
@@ -165,8 +202,9 @@ impl ObjectStore for DurableLocal {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await?;
         let path = self.inner.path_to_filesystem(to)?;
+        make_folder_for(&path).await?;
+        self.inner.copy_opts(from, to, options).await?;
         blocking(move || sync_file(&path)).await
     }
 }
@@ -262,5 +300,57 @@ mod tests {
             .await
             .expect("bytes");
         assert_eq!(&bytes[..], b"short");
+    }
+
+    #[tokio::test]
+    async fn staged_files_differ_and_no_list_shows_them() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("x");
+        let (one, other) = (staged_name(&path), staged_name(&path));
+        assert_ne!(one, other);
+        fs::write(&one, "half").expect("staged");
+        let store = DurableLocal::default();
+        store
+            .put(&in_folder(&folder, "x"), "whole".into())
+            .await
+            .expect("put");
+        let prefix = Path::from_absolute_path(folder.path()).expect("an absolute path");
+        let listed = store.list_with_delimiter(Some(&prefix)).await;
+        let listed = listed.expect("list").objects;
+        assert_eq!(listed.len(), 1, "{listed:?}");
+    }
+
+    #[test]
+    fn a_staged_file_of_another_writer_is_left_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("x");
+        let staging = staged_name(&path);
+        fs::write(&staging, "theirs").expect("staged");
+        let refused = place(&path, &staging, &PutPayload::from("ours"), &PutMode::Create);
+        assert!(
+            matches!(refused, Err(Error::Generic { .. })),
+            "the object itself is not there: {refused:?}"
+        );
+        assert_eq!(fs::read(&staging).expect("there"), b"theirs");
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn folders_are_made_before_any_way_of_writing() {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = DurableLocal::default();
+        let put = in_folder(&folder, "a/b/x");
+        store.put(&put, "text".into()).await.expect("put");
+        let copied = in_folder(&folder, "c/d/x");
+        store.copy(&put, &copied).await.expect("copy");
+        let uploaded = in_folder(&folder, "e/f/x");
+        let mut upload = store.put_multipart(&uploaded).await.expect("upload");
+        upload.put_part("text".into()).await.expect("part");
+        upload.complete().await.expect("complete");
+        for name in ["a/b/x", "c/d/x", "e/f/x"] {
+            let text = fs::read(folder.path().join(name)).expect(name);
+            assert_eq!(text, b"text", "{name}");
+        }
+        create_folder_of(&folder.path().join("a/b/y")).expect("they are there");
     }
 }

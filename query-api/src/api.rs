@@ -23,7 +23,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use plimsoll_warehouse::{Access, QueryLimits, Warehouse};
+use plimsoll_ingest::RunId;
+use plimsoll_warehouse::{Access, QueryLimits, ResolveError, Warehouse, resolve_run_within};
 use tokio::sync::{Semaphore, watch};
 use tower_http::trace::{DefaultOnRequest, DefaultOnResponse, TraceLayer};
 
@@ -97,6 +98,11 @@ impl Api {
             max_rows: None,
             access: Access::Reports,
         }
+    }
+
+    /// The run that a path names, found within the time of a query.
+    async fn resolve(&self, reference: &str) -> Result<RunId, ResolveError> {
+        resolve_run_within(&self.warehouse, reference, self.options.query_timeout).await
     }
 }
 

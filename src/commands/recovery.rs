@@ -17,10 +17,9 @@ struct Abandoned {
 
 impl Abandoned {
     fn find(settings: &Settings) -> Result<Self, spool::SpoolError> {
-        let warehouse = settings.warehouse.to_string();
         let (ours, of_others): (Vec<_>, Vec<_>) = spool::abandoned(&settings.spool)?
             .into_iter()
-            .partition(|of| of.as_ref().is_none_or(|of| *of == warehouse));
+            .partition(|of| of.as_ref().is_none_or(|of| settings.warehouse.is_named(of)));
         Ok(Self {
             ours: ours.len(),
             of_others: of_others.into_iter().flatten().collect(),

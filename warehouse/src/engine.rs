@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList};
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionState;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -26,6 +27,21 @@ pub(crate) const CATALOG: &str = "plimsoll";
 /// The schema in which names without a schema are looked up. It is not
 /// listed: it holds what the other schemas hold.
 pub(crate) const SEARCH_SCHEMA: &str = "any";
+
+/// Functions that are not offered: an argument says how large their result
+/// is, or how long they compute, and one call neither asks the memory limit
+/// nor looks at the time limit before it is done. The table functions `range`
+/// and `generate_series` give their rows batch by batch, and stay.
+const WITHOUT_LIMITS: [&str; 8] = [
+    "repeat",
+    "lpad",
+    "rpad",
+    "array_repeat",
+    "array_resize",
+    "range",
+    "generate_series",
+    "levenshtein",
+];
 
 /// How many of the largest users of memory an error names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
@@ -75,10 +91,18 @@ impl Engine {
         })?;
         let store = ReadOnlyStore::new(delta::object_store(location));
         environment.register_object_store(location.url(), Arc::new(store));
-        let template = SessionStateBuilder::new_with_default_features()
+        let mut template = SessionStateBuilder::new_with_default_features()
             .with_config(config(options))
             .with_runtime_env(environment)
             .build();
+        for function in WITHOUT_LIMITS {
+            // Takes the other names of the function away, too.
+            template
+                .deregister_udf(function)
+                .map_err(|error| OpenError::Engine {
+                    reason: error.strip_backtrace(),
+                })?;
+        }
         Ok(Self {
             template,
             memory_limit: options.memory_limit,

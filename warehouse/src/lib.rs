@@ -36,7 +36,7 @@ pub use error::{OpenError, QueryError};
 pub use format::Format;
 pub use limits::{Access, QueryLimits};
 pub use read_only::check_read_only;
-pub use resolve::{ResolveError, resolve_run};
+pub use resolve::{ResolveError, resolve_run, resolve_run_within};
 pub use stream::QueryStream;
 pub use views::View;
 pub use warehouse::Warehouse;

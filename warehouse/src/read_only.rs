@@ -4,13 +4,23 @@
 //! schemas and runs before either is touched. A plan is checked once more
 //! (`SQLOptions`) before it runs.
 
+use std::fmt::{self, Write};
 use std::ops::ControlFlow;
 
+use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::ast::{Visit, Visitor};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
 use crate::error::QueryError;
+
+mod size;
+
+/// The dialect that the engine's parser takes where none is named.
+const DIALECT: GenericDialect = GenericDialect;
 
 /// How deep expressions and subqueries may nest.
 const NESTING_LIMIT: usize = 64;
@@ -18,16 +28,22 @@ const NESTING_LIMIT: usize = 64;
 /// Checks that `sql` is one statement and that it only reads.
 ///
 /// # Errors
-/// [`QueryError::Syntax`] where it cannot be parsed, [`QueryError::Refused`]
-/// where it writes, changes settings, or holds several statements.
+/// [`QueryError::Syntax`] where it cannot be parsed or is too large,
+/// [`QueryError::Refused`] where it writes, changes settings, or holds several
+/// statements.
 pub fn check_read_only(sql: &str) -> Result<(), QueryError> {
     parse(sql).map(|_| ())
 }
 
 /// Parses one statement that only reads.
 pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
-    let syntax = |error| QueryError::syntax(&error);
-    let mut statements = DFParserBuilder::new(sql)
+    let syntax = |error: DataFusionError| QueryError::syntax(&error);
+    let tokens = Tokenizer::new(&DIALECT, sql)
+        .tokenize_with_location()
+        .map_err(|error| syntax(ParserError::from(error).into()))?;
+    size::check_tokens(&tokens)?;
+    let mut statements = DFParserBuilder::new(tokens)
+        .with_dialect(&DIALECT)
         .with_recursion_limit(NESTING_LIMIT)
         .build()
         .map_err(syntax)?
@@ -44,7 +60,10 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
         Some(what) => Err(QueryError::Refused {
             what: format!("`{what}` is"),
         }),
-        None => Ok(statement),
+        None => {
+            size::check_relations(&statement)?;
+            Ok(statement)
+        }
     }
 }
 
@@ -91,11 +110,30 @@ impl Visitor for FindWrite {
 }
 
 fn leading_keyword(statement: &ast::Statement) -> String {
-    let text = statement.to_string();
-    text.split_whitespace()
-        .next()
-        .unwrap_or("the statement")
-        .to_uppercase()
+    let mut word = FirstWord(String::new());
+    // An error is the wish to hear no more: the text may be long, and writing
+    // all of it goes as deep as the tree.
+    write!(word, "{statement}").ok();
+    match word.0.as_str() {
+        "" => "THE STATEMENT".to_string(),
+        word => word.to_uppercase(),
+    }
+}
+
+/// Takes a text up to the first space.
+struct FirstWord(String);
+
+impl Write for FirstWord {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            match (character.is_whitespace(), self.0.is_empty()) {
+                (false, _) => self.0.push(character),
+                (true, true) => {}
+                (true, false) => return Err(fmt::Error),
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -189,10 +227,15 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_an_error_and_no_crash() {
-        let sql = format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000));
-        assert!(matches!(
-            check_read_only(&sql),
-            Err(QueryError::Syntax { .. })
-        ));
+        for depth in [100, 5_000] {
+            for (open, close) in [("(", ")"), ("[", "]"), ("not ", ""), ("- ", "")] {
+                let sql = format!("select {}1{}", open.repeat(depth), close.repeat(depth));
+                let checked = check_read_only(&sql);
+                assert!(
+                    matches!(checked, Err(QueryError::Syntax { .. })),
+                    "{depth} times `{open}`: {checked:?}"
+                );
+            }
+        }
     }
 }

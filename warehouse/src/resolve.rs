@@ -1,12 +1,14 @@
 //! Which run somebody means.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::AsArray;
 use datafusion::scalar::ScalarValue;
 use plimsoll_ingest::RunId;
 
 use crate::error::QueryError;
+use crate::limits::QueryLimits;
 use crate::snapshots::Snapshots;
 use crate::warehouse::Warehouse;
 
@@ -81,13 +83,31 @@ fn list(runs: &[RunId]) -> String {
 /// once, the one with the greatest id). Dots in front, as output shows
 /// shortened ids, are ignored.
 ///
+/// It may take as long as a query of usual limits.
+///
 /// # Errors
 /// Says whether there is no such run or more than one, and then which.
 pub async fn resolve_run(warehouse: &Warehouse, reference: &str) -> Result<RunId, ResolveError> {
+    resolve_run_within(warehouse, reference, QueryLimits::default().timeout).await
+}
+
+/// [`resolve_run`] for those who wait no longer than `timeout`.
+///
+/// # Errors
+/// As there, and [`QueryError::TimedOut`] after that time.
+pub async fn resolve_run_within(
+    warehouse: &Warehouse,
+    reference: &str,
+    timeout: Duration,
+) -> Result<RunId, ResolveError> {
     let snapshots = warehouse.snapshots();
     let reference = reference.to_string();
     let mut work = warehouse.spawn(async move { resolve(&snapshots, &reference).await });
-    (&mut work.handle).await.unwrap_or_else(|panic| {
+    let Ok(outcome) = tokio::time::timeout(timeout, &mut work.handle).await else {
+        let late = QueryError::TimedOut { limit: timeout };
+        return Err(ResolveError::Query(Arc::new(late)));
+    };
+    outcome.unwrap_or_else(|panic| {
         let message = panic.to_string();
         Err(ResolveError::Query(Arc::new(QueryError::Internal {
             message,
@@ -141,4 +161,38 @@ async fn runs(
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_ingest::WarehouseLocation;
+
+    use super::*;
+    use crate::engine::WarehouseOptions;
+
+    #[tokio::test]
+    async fn a_search_that_takes_too_long_is_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().display().to_string();
+        let location = WarehouseLocation::parse(&path).expect("a path");
+        let options = WarehouseOptions {
+            threads: 1,
+            ..WarehouseOptions::default()
+        };
+        let warehouse = Warehouse::open(&location, options)
+            .await
+            .expect("an open warehouse");
+        // The only thread is taken until the test ends.
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let _taken = warehouse.spawn(async move { held.recv().is_err() });
+        let timeout = Duration::from_millis(50);
+        let error = resolve_run_within(&warehouse, LATEST, timeout)
+            .await
+            .expect_err("the time is up");
+        assert_eq!(
+            error.to_string(),
+            "the query was stopped after its limit of 50 ms"
+        );
+        drop(release);
+    }
 }

@@ -10,6 +10,11 @@ use crate::error::OpenError;
 /// Linux shows 15 characters of a thread's name.
 const THREAD_NAME: &str = "plimsoll-query";
 
+/// Plans are trees, and much of the engine calls itself once for each level of
+/// one. The longest statement that is taken fits in this with room to spare;
+/// the system gives a thread only the pages that it uses.
+const STACK_BYTES: usize = 16 << 20;
+
 /// A runtime of its own for queries: an operator that does not yield holds up
 /// other queries at most, never the network or a timer.
 #[derive(Debug)]
@@ -24,6 +29,7 @@ impl QueryRuntime {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name(THREAD_NAME)
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|error| OpenError::Engine {

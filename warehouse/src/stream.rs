@@ -8,10 +8,19 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::Stream;
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::error::QueryError;
 use crate::runtime::Work;
+
+/// How the work behind a stream came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkEnd {
+    /// It sent all that there was to send.
+    Done,
+    /// Its time was up first; the batches that were sent are not all.
+    OutOfTime,
+}
 
 /// The batches of a result, in order.
 ///
@@ -21,7 +30,7 @@ use crate::runtime::Work;
 pub struct QueryStream {
     schema: SchemaRef,
     batches: mpsc::Receiver<Result<RecordBatch, QueryError>>,
-    work: Work<()>,
+    work: Work<WorkEnd>,
     deadline: Pin<Box<Sleep>>,
     timeout: Duration,
     /// Rows that may still be given; `None` for all.
@@ -34,7 +43,7 @@ impl QueryStream {
     pub(crate) fn new(
         schema: SchemaRef,
         batches: mpsc::Receiver<Result<RecordBatch, QueryError>>,
-        work: Work<()>,
+        work: Work<WorkEnd>,
         deadline: Pin<Box<Sleep>>,
         timeout: Duration,
         max_rows: Option<usize>,
@@ -54,6 +63,11 @@ impl QueryStream {
     /// The columns of the result.
     pub fn schema(&self) -> SchemaRef {
         SchemaRef::clone(&self.schema)
+    }
+
+    /// When the query is stopped, whether or not its result was read.
+    pub fn deadline(&self) -> Instant {
+        self.deadline.deadline()
     }
 
     /// After the end: whether rows beyond the row limit were cut off.
@@ -114,10 +128,17 @@ impl Stream for QueryStream {
                 None => {
                     let outcome = ready!(Pin::new(&mut this.work.handle).poll(context));
                     this.end();
-                    if let Err(panic) = outcome {
-                        let message = panic.to_string();
-                        return Poll::Ready(Some(Err(QueryError::Internal { message })));
-                    }
+                    let error = match outcome {
+                        Ok(WorkEnd::Done) => continue,
+                        // The work has a clock of its own, which may be first.
+                        Ok(WorkEnd::OutOfTime) => QueryError::TimedOut {
+                            limit: this.timeout,
+                        },
+                        Err(panic) => QueryError::Internal {
+                            message: panic.to_string(),
+                        },
+                    };
+                    return Poll::Ready(Some(Err(error)));
                 }
             }
         }
@@ -144,17 +165,17 @@ mod tests {
     fn stream(
         runtime: &QueryRuntime,
         batches: Vec<RecordBatch>,
-        then: impl Future<Output = ()> + Send + 'static,
+        then: impl Future<Output = WorkEnd> + Send + 'static,
         max_rows: Option<usize>,
     ) -> QueryStream {
         let (sender, receiver) = mpsc::channel(1);
         let work = runtime.spawn(async move {
             for batch in batches {
                 if sender.send(Ok(batch)).await.is_err() {
-                    return;
+                    return WorkEnd::Done;
                 }
             }
-            then.await;
+            then.await
         });
         let timeout = Duration::from_millis(200);
         let schema = Schema::new(vec![Field::new("a", DataType::Int64, false)]);
@@ -187,7 +208,7 @@ mod tests {
             (Some(0), 0, true),
         ] {
             let batches = vec![batch(&[1, 2, 3]), batch(&[]), batch(&[4, 5])];
-            let mut stream = stream(&runtime, batches, async {}, max_rows);
+            let mut stream = stream(&runtime, batches, async { WorkEnd::Done }, max_rows);
             assert_eq!(rows(&mut stream).await, given, "{max_rows:?}");
             assert_eq!(stream.truncated(), truncated, "{max_rows:?}");
         }
@@ -202,6 +223,7 @@ mod tests {
             vec![batch(&[1])],
             async move {
                 assert!(held.recv().is_err(), "released when the test ends");
+                WorkEnd::Done
             },
             None,
         );
@@ -217,6 +239,17 @@ mod tests {
         );
         assert!(stream.next().await.is_none());
         drop(release);
+    }
+
+    #[tokio::test]
+    async fn work_that_ran_out_of_time_is_an_error_and_not_a_short_result() {
+        let runtime = QueryRuntime::start(1).expect("threads start");
+        let late = async { WorkEnd::OutOfTime };
+        let mut stream = stream(&runtime, vec![batch(&[1])], late, None);
+        assert!(matches!(stream.next().await, Some(Ok(_))));
+        let error = stream.next().await.expect("an end").expect_err("the time");
+        assert!(matches!(error, QueryError::TimedOut { .. }), "{error}");
+        assert!(stream.next().await.is_none());
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use plimsoll_ingest::WarehouseLocation;
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::timeout_at;
 
 use crate::engine::{Engine, WarehouseOptions};
 use crate::error::{OpenError, QueryError};
@@ -17,7 +18,7 @@ use crate::limits::QueryLimits;
 use crate::parameters::Parameters;
 use crate::runtime::{QueryRuntime, Work};
 use crate::snapshots::Snapshots;
-use crate::stream::QueryStream;
+use crate::stream::{QueryStream, WorkEnd};
 use crate::{planning, read_only};
 
 /// Batches that may wait for a slow reader; the query waits beyond that.
@@ -116,6 +117,7 @@ impl Warehouse {
         let mut statement = read_only::parse(sql)?;
         let parameters = Parameters::take(&mut statement, parameters)?;
         let mut deadline = Box::pin(tokio::time::sleep(limits.timeout));
+        let ends_at = deadline.deadline();
         let (planned, schema) = oneshot::channel();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let (snapshots, access) = (self.snapshots(), limits.access);
@@ -123,11 +125,22 @@ impl Warehouse {
             match planning::plan(&snapshots, statement, parameters, access).await {
                 Ok((plan, context)) => {
                     // Whoever asked may be gone by now; then so is the work.
-                    if planned.send(Ok(plan.schema())).is_ok() {
-                        run(&snapshots, plan, context, sender).await;
+                    if planned.send(Ok(plan.schema())).is_err() {
+                        return WorkEnd::Done;
+                    }
+                    // A reader that reads no more does not poll the stream, and
+                    // its clock stands still: what the plan holds must be given
+                    // back in time all the same.
+                    let running = run(&snapshots, plan, context, sender);
+                    match timeout_at(ends_at, running).await {
+                        Ok(()) => WorkEnd::Done,
+                        Err(_) => WorkEnd::OutOfTime,
                     }
                 }
-                Err(error) => drop(planned.send(Err(error))),
+                Err(error) => {
+                    drop(planned.send(Err(error)));
+                    WorkEnd::Done
+                }
             }
         });
         let schema = tokio::select! {

@@ -162,13 +162,13 @@ impl fmt::Display for OfferedRate {
 #[error("a rate of {0} req/s cannot be offered; use a number above 0 and up to 1000000")]
 pub struct RateError(pub f64);
 
-/// Requests kept in flight: from 1 to 100000.
+/// Requests kept in flight: from 1 to 20000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Concurrency(u32);
 
 impl Concurrency {
     /// The most requests that can be kept in flight.
-    pub const MAX: u32 = 100_000;
+    pub const MAX: u32 = 20_000;
 
     /// A number of requests in flight.
     ///
@@ -196,7 +196,7 @@ impl fmt::Display for Concurrency {
 
 /// A concurrency that cannot be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a concurrency of {0} cannot be held; use a whole number from 1 to 100000")]
+#[error("a concurrency of {0} cannot be held; use a whole number from 1 to 20000")]
 pub struct ConcurrencyError(pub u32);
 
 #[cfg(test)]
@@ -346,7 +346,7 @@ mod tests {
             assert_eq!(
                 message.to_string(),
                 format!(
-                    "a concurrency of {bad} cannot be held; use a whole number from 1 to 100000"
+                    "a concurrency of {bad} cannot be held; use a whole number from 1 to 20000"
                 )
             );
         }

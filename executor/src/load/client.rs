@@ -4,6 +4,7 @@
 //! piece of the body is taken before the connection may read again, so that
 //! the receive time of the last read is that of the piece.
 
+mod failure;
 mod turns;
 
 use std::cell::RefCell;
@@ -30,7 +31,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::clock::RunClock;
 use super::endpoint::Endpoint;
-use super::reply::{BodyEnd, Reply, TlsFault};
+use super::reply::{BodyEnd, Reply};
+use failure::{Begun, connect_failure, innermost};
 use turns::Turns;
 
 use super::stamped::{StampedStream, Stamping, Stamps};
@@ -64,6 +66,8 @@ struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: Driver,
     stamps: Rc<Stamps>,
+    /// Since when it has carried nothing, in ns since the run's start.
+    idle_since_ns: i64,
     /// What the driver ended with, once it has ended.
     closed: bool,
     turns: Turns,
@@ -179,8 +183,6 @@ pub struct Call {
 pub struct CallEnd {
     /// How the body ended.
     pub end: BodyEnd,
-    /// When the first byte was handed to the kernel; `None` where none was.
-    pub sent_ns: Option<i64>,
     /// When the last byte was received; `None` where none was.
     pub received_ns: Option<i64>,
     /// When the call was over: the last byte of a body that came to its end; else the moment
@@ -215,7 +217,6 @@ impl std::fmt::Debug for Connection {
 /// Progress of a call that may be given up at any moment.
 #[derive(Debug)]
 pub struct Progress {
-    sent_ns: Option<i64>,
     all_by_kernel: bool,
     received_ns: Option<i64>,
     retries: i64,
@@ -227,7 +228,6 @@ pub struct Progress {
 impl Default for Progress {
     fn default() -> Self {
         Self {
-            sent_ns: None,
             all_by_kernel: true,
             received_ns: None,
             retries: 0,
@@ -246,7 +246,6 @@ impl Progress {
         let stamped = self.received_ns.is_some() && self.all_by_kernel;
         CallEnd {
             end,
-            sent_ns: self.sent_ns,
             received_ns: self.received_ns,
             over_ns: last.unwrap_or(now_ns),
             timestamp_source: match stamped {
@@ -325,17 +324,22 @@ impl Client {
                 Ok(found) => found,
                 Err(error) => return connect_failure(&error),
             };
+            let stamps = connection.stamps.clone();
+            let begun = Begun {
+                reused,
+                idle_ns: self.clock.now_ns() - connection.idle_since_ns,
+                at_ns: self.clock.now_ns(),
+                reads: stamps.reads(),
+            };
             match self.exchange_on(connection, call, reply, progress).await {
                 Ok(()) => return BodyEnd::Complete,
-                // The server closed it while it lay idle; nothing was answered.
-                Err(_) if reused && progress.received_ns.is_none() => {
-                    progress.retries += 1;
-                    progress.sent_ns = None;
-                }
                 Err(error) if error.is_parse() => {
                     return BodyEnd::Unparsable {
                         error: innermost(&error),
                     };
+                }
+                Err(error) if begun.was_stale(&error, self.clock.now_ns(), stamps.reads()) => {
+                    progress.retries += 1;
                 }
                 Err(error) => {
                     return BodyEnd::Failed {
@@ -353,17 +357,9 @@ impl Client {
         reply: &mut impl ReplySink,
         progress: &mut Progress,
     ) -> hyper::Result<()> {
-        connection.stamps.arm();
         let mut response = Box::pin(connection.sender.send_request(self.request(call)));
         let stamps = connection.stamps.clone();
-        let answered = connection
-            .drive(|cx| {
-                let polled = response.as_mut().poll(cx);
-                progress.sent_ns = progress.sent_ns.or_else(|| stamps.sent_ns(&self.clock));
-                polled
-            })
-            .await;
-        progress.sent_ns = progress.sent_ns.or_else(|| stamps.sent_ns(&self.clock));
+        let answered = connection.drive(|cx| response.as_mut().poll(cx)).await;
         drop(response);
         let mut body = self.on_head(answered?, &stamps, reply, progress);
         loop {
@@ -392,6 +388,7 @@ impl Client {
         })
         .await;
         if ready {
+            connection.idle_since_ns = self.clock.now_ns();
             self.idle.borrow_mut().push(connection);
         }
         Ok(())
@@ -466,40 +463,9 @@ impl Client {
             sender,
             driver,
             stamps,
+            idle_since_ns: 0,
             closed: false,
             turns: Turns::default(),
         })
     }
-}
-
-/// Whether the generator ran out of something, the subject was not there, or TLS failed.
-fn connect_failure(error: &io::Error) -> BodyEnd {
-    use nix::libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    let text = error.to_string();
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    if let Some(error) = inner {
-        let fault = match error {
-            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
-                TlsFault::Certificate
-            }
-            rustls::Error::InvalidMessage(_) => TlsFault::NoTls,
-            _ => TlsFault::Other,
-        };
-        return BodyEnd::TlsFailed { error: text, fault };
-    }
-    match error.raw_os_error() {
-        Some(EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
-            BodyEnd::OwnFailure { error: text }
-        }
-        _ => BodyEnd::Failed { error: text },
-    }
-}
-
-/// The cause that a person understands: the last of the chain.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }

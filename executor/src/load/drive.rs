@@ -4,7 +4,9 @@
 //! request that ended, or the brake. It never waits for a reply before it
 //! sends what is due. All of it runs on one thread, so that nothing is locked.
 
+mod brake;
 mod due;
+mod opening;
 mod record;
 mod request;
 mod second;
@@ -31,7 +33,7 @@ use super::workload::{Prompt, PromptSource};
 use crate::timer::PreciseTimer;
 use crate::verdict::Ending;
 
-use due::{Due, Slots, nanos};
+use due::{Due, nanos};
 pub(crate) use request::RequestShape;
 use request::{Ended, Prepared, Request};
 
@@ -67,6 +69,9 @@ struct Current {
     ends_ns: Option<i64>,
     /// Requests that it may still send; `None` where time ends it.
     left: Option<u64>,
+    /// Until when the arrivals of an open loop last that a number of requests ends: the last one
+    /// has its gap, too.
+    lasts_until_ns: i64,
     missed: i64,
     prepared: Option<Prepared>,
 }
@@ -105,6 +110,12 @@ pub(crate) struct Generator {
     tick: Tick,
     next_tick_ns: i64,
     next_round_ns: i64,
+    /// Since when nothing may be sent; `None` where it may.
+    paused_since_ns: Option<i64>,
+    /// How long nothing could be sent while a stage was under way.
+    paused_ns: i64,
+    /// Sum and number of the latencies of this stage's ok requests, end to end.
+    e2e_ns: (i64, i64),
     /// Set when the run has to end before its plan does.
     ending: Option<Ending>,
 }
@@ -145,6 +156,9 @@ impl Generator {
             tick: Tick::default(),
             next_tick_ns: SECOND_NS,
             next_round_ns: 0,
+            paused_since_ns: None,
+            paused_ns: 0,
+            e2e_ns: (0, 0),
             ending: None,
         }
     }
@@ -177,10 +191,20 @@ impl Generator {
     }
 
     async fn stage(&mut self, plan: &StagePlan) {
+        // What was asked before the stage counts for it, too.
+        self.heed_brake();
         let started_ns = self.clock.now_ns();
+        let opening = self.opening(plan);
         let (ends_ns, left) = match plan.end {
-            StageEnd::After(duration) => (Some(started_ns + nanos(duration)), None),
+            StageEnd::After(duration) => {
+                let lasts = duration.max(opening);
+                (Some(started_ns + nanos(lasts)), None)
+            }
             StageEnd::Requests(requests) => (None, Some(requests)),
+        };
+        let lasts = match plan.arrivals.offered_rate() {
+            Some(_) => plan.expected_duration(),
+            None => Duration::ZERO,
         };
         let mut stage = Current {
             number: self.next_stage,
@@ -188,15 +212,19 @@ impl Generator {
             phase: plan.phase,
             arrivals: plan.arrivals,
             prompts: plan.prompts.clone(),
-            due: self.due(plan, started_ns),
+            due: self.due(plan, started_ns, opening),
             started_ns,
             ends_ns,
             left,
+            lasts_until_ns: started_ns.saturating_add(nanos(lasts)),
             missed: 0,
             prepared: None,
         };
         self.next_stage += 1;
-        self.steady_begun += usize::from(plan.phase == Phase::Steady);
+        if plan.phase == Phase::Steady {
+            self.steady_begun += 1;
+            self.e2e_ns = (0, 0);
+        }
         let planned = stage.ends_ns.map_or(0, |ends_ns| ends_ns - started_ns);
         self.record(&stage, planned);
         while self.ending.is_none() && !self.is_over(&mut stage) {
@@ -210,8 +238,10 @@ impl Generator {
             // Its number goes to the next request: numbers have no gaps.
             self.next_request = unsent.request_id;
         }
-        // A stage that a number of requests ends lasts until the last of them has ended.
-        if stage.ends_ns.is_none() && self.ending.is_none() {
+        // A closed loop that a number of requests ends lasts until the last of them has ended; the
+        // arrivals of an open one are over, and what is in flight drains outside of its window.
+        let closed = matches!(stage.due, Due::Closed(_));
+        if closed && stage.ends_ns.is_none() && self.ending.is_none() {
             self.drain().await;
         }
         let until_ns = match stage.ends_ns {
@@ -221,41 +251,26 @@ impl Generator {
         self.record(&stage, until_ns - started_ns);
     }
 
-    fn due(&self, plan: &StagePlan, started_ns: i64) -> Due {
-        if let Some(deadlines) = plan.deadlines() {
-            let absolute = deadlines.map(move |offset| started_ns + nanos(offset));
-            let absolute: Box<dyn Iterator<Item = i64>> = Box::new(absolute);
-            return Due::Open(absolute.peekable());
-        }
-        let concurrency = plan
-            .arrivals
-            .concurrency()
-            .map_or(1, |slots| slots.get() as usize);
-        let opening = match (plan.phase, plan.end) {
-            (Phase::WarmUp, StageEnd::After(duration)) => duration,
-            _ => Duration::ZERO,
-        };
-        let slots = plan
-            .arrivals
-            .slot_openings(opening)
-            .skip(self.in_flight)
-            .map(|offset| started_ns + nanos(offset));
-        Due::Closed(Slots::new(slots, concurrency))
-    }
-
     fn is_over(&mut self, stage: &mut Current) -> bool {
         let now_ns = self.clock.now_ns();
+        // What a pause holds back of a closed loop is not still to be sent; arrivals of an open one
+        // are counted as missed first.
+        let held = matches!(stage.due, Due::Closed(_)) && *self.brake.borrow() == Brake::Paused;
         match (stage.ends_ns, stage.left) {
             // What fell due before the end is still sent, however late.
             (Some(ends_ns), _) => {
-                now_ns >= ends_ns && stage.due.next_ns().is_none_or(|due_ns| due_ns >= ends_ns)
+                let sent = stage.due.next_ns().is_none_or(|due_ns| due_ns >= ends_ns);
+                now_ns >= ends_ns && (sent || held)
             }
-            (None, Some(left)) => left == 0,
+            (None, Some(left)) => left == 0 && now_ns >= stage.lasts_until_ns,
             (None, None) => true,
         }
     }
 
     fn send_what_is_due(&mut self, stage: &mut Current) {
+        if self.brake.has_changed().unwrap_or(false) {
+            self.heed_brake_in(stage);
+        }
         let paused = *self.brake.borrow() == Brake::Paused;
         loop {
             let now_ns = self.clock.now_ns();
@@ -292,8 +307,7 @@ impl Generator {
         let due_ns = stage.due.next_ns().filter(|_| !paused);
         let until_ns = [
             due_ns,
-            stage
-                .ends_ns
+            Some(stage.ends_ns.unwrap_or(stage.lasts_until_ns))
                 .filter(|ends_ns| *ends_ns > self.clock.now_ns()),
         ]
         .into_iter()
@@ -310,16 +324,10 @@ impl Generator {
             }
             () = self.timer.sleep_until(self.clock.instant(until_ns)) => {}
             _ = self.brake.changed() => {
-                self.heed_brake();
+                self.heed_brake_in(stage);
             }
         }
         self.look_after(Some(stage));
-    }
-
-    fn heed_brake(&mut self) {
-        if let Brake::Stopped { by } = &*self.brake.borrow_and_update() {
-            self.ending.get_or_insert(Ending::Stopped(by.clone()));
-        }
     }
 
     /// Waits for the requests in flight, up to their timeout, and gives up the rest.
@@ -408,6 +416,10 @@ impl Generator {
         self.tick.good += i64::from(measured.is_good());
         self.tick.errors += i64::from(!ok);
         let done_ns = measured.trace.done_ns;
+        if ok {
+            self.e2e_ns.0 += measured.metrics.e2e_ns;
+            self.e2e_ns.1 += 1;
+        }
         self.recent.add(done_ns, ok, measured.metrics.ttft_ns);
         self.watch.ended(
             Duration::from_nanos(u64::try_from(done_ns).unwrap_or(0)),
@@ -466,7 +478,6 @@ impl Generator {
             output_tokens: prepared.prompt.output_tokens_asked,
             body: prepared.body,
             scheduled_ns,
-            begun_ns,
         };
         let report = self.report.clone();
         let cancel = self.cancel.subscribe();

@@ -121,14 +121,31 @@ pub fn ttft_content(trace: &RequestTrace, since: Since) -> Option<i64> {
 /// Time per output token after the first: (last token - first token) / (n - 1), ns, where n is
 /// `output_tokens`. Column `tpot_ns`.
 ///
-/// `None` if n is unknown or at most 1, or if all tokens came at one moment, since then nothing
-/// between them was seen.
+/// Tokens that were there with the first or before it are no later ones: where the first chunk is
+/// known to bring several, all of them are left out, and so is reasoning that the server counts
+/// and does not send.
+///
+/// `None` if n is unknown, if there is no later token, or if all came at one moment, since then
+/// nothing between them was seen.
 ///
 /// It equals inference-perf's TPOT, the ITL of GuideLLM (one value a request), and the ITL of
 /// AIPerf (one value a request), as far as the counts of tokens agree. That of `vllm bench serve`
 /// is [`tpot_any`].
 pub fn tpot(trace: &RequestTrace) -> Option<i64> {
-    per_later_token(trace, trace.first_token_ns()?, trace.last_token_ns()?)
+    let first = trace.token_chunks().next()?;
+    let before = unseen_tokens(trace) + first.tokens.map_or(1, i64::from);
+    per_token_after(trace, before, first.at_ns, trace.last_token_ns()?)
+}
+
+/// Reasoning tokens that the server counts and does not send: they came before the first chunk.
+fn unseen_tokens(trace: &RequestTrace) -> i64 {
+    let seen = trace
+        .token_chunks()
+        .any(|chunk| chunk.kind == DeltaKind::Reasoning);
+    match seen {
+        true => 0,
+        false => trace.reply.reasoning_tokens.unwrap_or(0),
+    }
 }
 
 /// Time per output token after the first, by chunks of any kind: (last chunk - first chunk) /
@@ -139,11 +156,13 @@ pub fn tpot(trace: &RequestTrace) -> Option<i64> {
 /// It equals the TPOT of `vllm bench serve`, (E2E - TTFT) / (n - 1) with that tool's TTFT
 /// ([`ttft_any`]) and E2E ([`e2e_last_chunk`]), where n > 1; for n <= 1 that tool says 0.
 pub fn tpot_any(trace: &RequestTrace) -> Option<i64> {
-    per_later_token(trace, trace.first_chunk_ns()?, trace.last_chunk_ns()?)
+    per_token_after(trace, 1, trace.first_chunk_ns()?, trace.last_chunk_ns()?)
 }
 
-fn per_later_token(trace: &RequestTrace, first_ns: i64, last_ns: i64) -> Option<i64> {
-    let later_tokens = trace.reply.output_tokens? - 1;
+/// The time between two moments over the tokens that came between them: all but the first so
+/// many.
+fn per_token_after(trace: &RequestTrace, before: i64, first_ns: i64, last_ns: i64) -> Option<i64> {
+    let later_tokens = trace.reply.output_tokens? - before;
     (later_tokens > 0 && last_ns > first_ns).then(|| rounded(last_ns - first_ns, later_tokens))
 }
 

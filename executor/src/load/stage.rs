@@ -98,6 +98,9 @@ pub struct StageStats {
     pub sent: i64,
     /// Arrivals that could not be sent.
     pub missed: i64,
+    /// Of those sent, requests that the generator had no connection for: rows, and missed all the
+    /// same.
+    pub unsent: i64,
     /// Requests that ended ok, drained ones too.
     pub ok: i64,
     /// Requests that are good, drained ones too.
@@ -186,8 +189,8 @@ impl StageStats {
         GeneratorReport {
             schedule_lag_ns_p99: self.schedule_lag_ns_p99,
             ttft_ns_p50: self.latencies.ttft.map(|ttft| ttft.p50),
-            sent: self.sent,
-            missed: self.missed,
+            sent: self.sent - self.unsent,
+            missed: self.missed + self.unsent,
         }
     }
 
@@ -258,6 +261,7 @@ mod tests {
             done_ns: scheduled_ns + 500 * MS,
             status: RequestStatus::Ok,
             good: true,
+            unsent: false,
             ttft_ns: Some((i + 1) * 10 * MS),
             tpot_ns: Some(20 * MS),
             prompt_tokens: Some(100),
@@ -391,6 +395,16 @@ mod tests {
         };
         let found = StageStats::of(window, requests.iter().copied(), None);
         assert_eq!(found.achieved_ratio, Some(0.9));
+        assert!(!found.is_valid());
+    }
+
+    #[test]
+    fn requests_without_a_connection_were_missed() {
+        let mut requests: Vec<_> = (0..10).map(request).collect();
+        requests[3].unsent = true;
+        let found = stats(&requests);
+        assert_eq!((found.sent, found.missed, found.unsent), (10, 0, 1));
+        assert_eq!((found.generator().sent, found.generator().missed), (9, 1));
         assert!(!found.is_valid());
     }
 

@@ -29,7 +29,8 @@ pub struct RequestTrace {
     pub identity: RequestIdentity,
     /// When it was due. In a closed loop: when its slot fell free.
     pub scheduled_ns: i64,
-    /// When its bytes were handed to the system.
+    /// When the generator acted on it: from here on a connection is made, where none is idle, and
+    /// the request is written. What that takes is the subject's and the network's.
     pub sent_ns: i64,
     /// When it ended: the last byte of a whole reply, the failure, or the moment it was given up.
     pub done_ns: i64,

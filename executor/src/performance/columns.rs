@@ -3,7 +3,7 @@
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use plimsoll_ingest::spool::{SpoolContents, SpoolError, Tag};
-use plimsoll_ingest::{Phase, RequestStatus, Table};
+use plimsoll_ingest::{FailureKind, Phase, RequestStatus, Table};
 
 use crate::load::stage::RequestFacts;
 
@@ -70,6 +70,7 @@ pub(super) fn for_each_request(
             texts(&batch, table, "phase")?,
             texts(&batch, table, "status")?,
         );
+        let kind = texts(&batch, table, "failure_kind")?;
         let good: &BooleanArray = batch
             .column_by_name("good")
             .and_then(|array| array.as_boolean_opt())
@@ -86,6 +87,9 @@ pub(super) fn for_each_request(
                 done_ns: done.value(row),
                 status: status.value(row).parse().unwrap_or(RequestStatus::Protocol),
                 good: good.value(row),
+                unsent: kind.is_valid(row)
+                    && kind.value(row) == FailureKind::Harness.as_str()
+                    && status.value(row) == RequestStatus::Connection.as_str(),
                 ttft_ns: value(ttft, row),
                 tpot_ns: value(tpot, row),
                 prompt_tokens: value(prompt, row),

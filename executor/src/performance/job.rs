@@ -24,13 +24,13 @@ pub(super) struct Job {
     pub(super) progress: watch::Sender<Progress>,
     pub(super) stop: StopSignal,
     pub(super) queued_at: Timestamp,
+    /// Connections that this process may have at once.
+    pub(super) sockets: usize,
 }
 
 impl Job {
     pub(super) async fn run(self) -> Result<JobOutcome, JobError> {
         let job_id = JobId::new(self.queued_at);
-        // Where the system refuses, the limit that there is will do or be hit.
-        super::raise_open_files().ok();
         self.progress.send_replace(Progress::Probing);
         let endpoint = &self.request.endpoint;
         let addresses = endpoint
@@ -61,6 +61,10 @@ impl Job {
         let mut runs: Vec<RunOutcome> = Vec::new();
         let last = self.request.profiles.len().saturating_sub(1);
         for (index, profile) in self.request.profiles.iter().enumerate() {
+            // Stopped while the run before was written: nothing more is to be sent.
+            if let (Brake::Stopped { .. }, false) = (self.stop.brake(), runs.is_empty()) {
+                break;
+            }
             let so_far = runs
                 .iter()
                 .filter_map(|run| run.run.verdict.parse().ok())

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::job::Job;
-use super::seal::{RunEnd, seal};
+use super::seal::{FinishedAt, JobEnd, RunEnd, seal};
 use super::subject::{self, Subject, SubjectError};
 use super::{Brake, JobError, Progress};
 use crate::comparable::{Question, canonical_json, comparable_key, hex};
@@ -90,7 +90,7 @@ impl Measurement<'_> {
             progress: self.job.progress.clone(),
             stop: self.job.stop.clone(),
             abort: request.abort,
-            in_flight_limit: IN_FLIGHT_LIMIT,
+            in_flight_limit: IN_FLIGHT_LIMIT.min(self.job.sockets),
         };
         let mut generator = Generator::new(
             Rc::new(client),
@@ -127,6 +127,7 @@ impl Measurement<'_> {
         clock: &RunClock,
         draft: RunRow,
     ) -> Stopped {
+        let held_back = generator.held_back();
         let (mut spool, recorded) = generator.into_recorder().finish();
         let ending = match recorded {
             Ok(()) => ending,
@@ -134,14 +135,22 @@ impl Measurement<'_> {
         };
         let ends_job = ending != Ending::Finished;
         let steps = clock.steps();
-        let environment_change =
+        let clock_set =
             (steps > 0).then(|| format!("the wall clock was set {steps} times during the run"));
-        let earlier = (self.is_last || ends_job).then_some(self.earlier.as_slice());
+        let held_back = held_back.map(|held| {
+            let seconds = held.as_secs_f64();
+            format!("requests were held back for {seconds:.1} s during the run")
+        });
+        let environment_change = clock_set.or(held_back);
+        let job = match self.is_last || ends_job {
+            true => JobEnd::After(&self.earlier),
+            false => JobEnd::GoesOn,
+        };
         let end = RunEnd {
             ending,
             environment_change,
-            finished_at: Timestamp::now(),
-            job: earlier,
+            finished_at: FinishedAt::Moment(Timestamp::now()),
+            job,
         };
         match seal(&mut spool, end) {
             Ok(run) => Stopped {
@@ -328,7 +337,7 @@ impl Measurement<'_> {
             queued_at: self.job.queued_at,
             started_at: Some(self.job.queued_at),
             finished_at: started_at,
-            runs: 1,
+            runs: self.earlier.len() as i64 + 1,
         };
         Drafts { run, envelope, job }
     }

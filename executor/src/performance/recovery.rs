@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_ingest::publish::publish;
 use plimsoll_ingest::spool::{self, Spool, SpoolError};
-use plimsoll_ingest::{RunId, Timestamp, Verdict, WarehouseLocation};
+use plimsoll_ingest::{RunId, Verdict, WarehouseLocation};
 
-use super::seal::{RunEnd, SealError, seal};
+use super::seal::{FinishedAt, JobEnd, RunEnd, SealError, seal};
 use crate::load::recorder::chain;
 use crate::verdict::Ending;
 
@@ -36,6 +36,7 @@ pub async fn recover(
     root: &Path,
     warehouse: &WarehouseLocation,
 ) -> Result<Recovered, RecoverError> {
+    spool::sweep(root);
     let folders = spool::list(root).map_err(|error| RecoverError {
         reason: chain(&error),
     })?;
@@ -58,7 +59,7 @@ async fn recover_one(
     let Some(mut spool) = Spool::take_over(folder).map_err(text)? else {
         return Ok(None);
     };
-    if spool.manifest().warehouse != warehouse.to_string() {
+    if !warehouse.is_named(&spool.manifest().warehouse) {
         return Ok(None);
     }
     let run_id = spool.manifest().run_id;
@@ -66,8 +67,8 @@ async fn recover_one(
         let end = RunEnd {
             ending: Ending::Incomplete("its process ended in the middle of it".to_string()),
             environment_change: None,
-            finished_at: Timestamp::now(),
-            job: Some(&[]),
+            finished_at: FinishedAt::LastKnown,
+            job: JobEnd::Lost,
         };
         match seal(&mut spool, end) {
             Ok(_) => {}

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
-use plimsoll_ingest::spool::{SendRow, Spool, SpoolContents, SpoolError, Tag};
+use plimsoll_ingest::spool::{Spool, SpoolContents, SpoolError, Tag};
 use plimsoll_ingest::{
-    EnvelopeRow, FailureKind, JobRow, Phase, RequestRow, RequestStatus, RunRow, StageRow, Table,
-    TableRow, Timestamp, TimestampSource, Verdict,
+    EnvelopeRow, JobRow, Phase, RequestRow, RunRow, StageRow, Table, TableRow, Timestamp, Verdict,
 };
 use serde_json::Value;
 
 use super::columns::{ReadError, for_each_gap, for_each_request};
+use super::unfinished::{Open, unfinished};
 use crate::load::percentile::{Percentiles, PooledCount, PooledSelection, percentiles};
 use crate::load::profile::Profile;
 use crate::load::stage::{
@@ -40,17 +40,44 @@ pub(super) enum SealError {
 pub(super) struct RunEnd<'a> {
     pub(super) ending: Ending,
     pub(super) environment_change: Option<String>,
-    pub(super) finished_at: Timestamp,
-    /// Verdicts of the job's earlier runs, where this one is its last.
-    pub(super) job: Option<&'a [Verdict]>,
+    pub(super) finished_at: FinishedAt,
+    /// What is known of the job that the run belongs to.
+    pub(super) job: JobEnd<'a>,
+}
+
+/// When a run ended.
+pub(super) enum FinishedAt {
+    /// At this moment.
+    Moment(Timestamp),
+    /// At the last moment that its spool knows of.
+    LastKnown,
+}
+
+/// What becomes of a run's job with it.
+pub(super) enum JobEnd<'a> {
+    /// It goes on.
+    GoesOn,
+    /// It ends, after runs with these verdicts.
+    After(&'a [Verdict]),
+    /// Its process is gone; how many runs it had begun is in the spool.
+    Lost,
 }
 
 /// Sums up a spool and seals it. Returns the run's row.
 pub(super) fn seal(spool: &mut Spool, end: RunEnd<'_>) -> Result<RunRow, SealError> {
+    // Rows that are added now would lie behind an earlier seal that was cut short, and go with it.
+    spool.drop_cut_short_seal()?;
     let contents = spool.contents()?;
     let mut run: RunRow = draft(&contents)?.ok_or(SealError::NoRun)?;
     let stages = stage_rows(&contents)?;
-    let unfinished = unfinished(&contents, &run, &stages)?;
+    let Open {
+        requests: unfinished,
+        last_ns,
+    } = unfinished(&contents, &run, &stages)?;
+    let finished_at = match end.finished_at {
+        FinishedAt::Moment(moment) => moment,
+        FinishedAt::LastKnown => Timestamp::from_micros(run.started_at.micros() + last_ns / 1_000),
+    };
     let contents = match unfinished.is_empty() {
         true => contents,
         false => {
@@ -60,18 +87,22 @@ pub(super) fn seal(spool: &mut Spool, end: RunEnd<'_>) -> Result<RunRow, SealErr
         }
     };
     let summary = Summary::of(&contents, stages, &run, &end)?;
-    summary.fill(&mut run, end.finished_at);
+    summary.fill(&mut run, finished_at);
     let mut finals: Vec<(Table, RecordBatch)> = Vec::new();
     if let Some(envelope) = draft::<EnvelopeRow>(&contents)? {
         finals.push((Table::Envelopes, EnvelopeRow::to_batch(&[envelope])?));
     }
     finals.push((Table::Stages, StageRow::to_batch(&summary.rows())?));
     finals.push((Table::Runs, RunRow::to_batch(std::slice::from_ref(&run))?));
-    if let (Some(earlier), Some(mut job)) = (end.job, draft::<JobRow>(&contents)?) {
+    let ended = match end.job {
+        JobEnd::GoesOn => None,
+        JobEnd::After(earlier) => Some(earlier),
+        JobEnd::Lost => Some(&[][..]),
+    };
+    if let (Some(earlier), Some(mut job)) = (ended, draft::<JobRow>(&contents)?) {
         let all = earlier.iter().copied().chain([summary.judged.verdict]);
         job.verdict = Verdict::worst(all).unwrap_or(Verdict::Error).to_string();
-        job.finished_at = end.finished_at;
-        job.runs = earlier.len() as i64 + 1;
+        job.finished_at = finished_at;
         finals.push((Table::Jobs, JobRow::to_batch(&[job])?));
     }
     spool.seal(&finals)?;
@@ -96,57 +127,6 @@ fn stage_rows(contents: &SpoolContents) -> Result<Vec<StageRow>, SealError> {
         }
     }
     Ok(stages.into_values().collect())
-}
-
-/// Rows of requests that were sent and whose end is not in the spool.
-fn unfinished(
-    contents: &SpoolContents,
-    run: &RunRow,
-    stages: &[StageRow],
-) -> Result<Vec<RequestRow>, SealError> {
-    let mut ended: Vec<bool> = Vec::new();
-    let mut last_ns = 0;
-    for_each_request(contents, |request_id, facts| {
-        let index = usize::try_from(request_id).unwrap_or(0);
-        if index >= ended.len() {
-            ended.resize(index + 1, false);
-        }
-        ended[index] = true;
-        last_ns = last_ns.max(facts.done_ns);
-    })?;
-    let mut open: Vec<SendRow> = Vec::new();
-    for batch in contents.batches(Tag::Sends) {
-        let batch = batch?;
-        let rows = SendRow::from_batch(&batch).ok_or(ReadError::Column {
-            table: Table::Requests,
-            column: "request_id",
-        })?;
-        for row in rows {
-            last_ns = last_ns.max(row.sent_ns);
-            let index = usize::try_from(row.request_id).unwrap_or(usize::MAX);
-            if !ended.get(index).copied().unwrap_or(false) {
-                open.push(row);
-            }
-        }
-    }
-    let phase_of = |stage: i64| {
-        let row = stages.iter().find(|row| row.stage == stage);
-        row.map_or_else(|| Phase::Steady.to_string(), |row| row.phase.clone())
-    };
-    let cancelled = open.iter().map(|send| RequestRow {
-        stage: send.stage,
-        phase: phase_of(send.stage),
-        scheduled_ns: send.scheduled_ns,
-        sent_ns: send.sent_ns,
-        done_ns: last_ns,
-        status: RequestStatus::Cancelled.to_string(),
-        failure_kind: Some(FailureKind::Harness.to_string()),
-        e2e_ns: last_ns - send.scheduled_ns,
-        queue_ns: send.sent_ns - send.scheduled_ns,
-        timestamp_source: TimestampSource::User.to_string(),
-        ..RequestRow::blank(run.run_id, send.request_id)
-    });
-    Ok(cancelled.collect())
 }
 
 /// All that a run's facts come to.
@@ -178,11 +158,12 @@ impl Summary {
         let has_open_loop = steady_stats.clone().any(|stage| open(&stage));
         // In a closed loop nothing was scheduled before it was sent.
         let lag_p99 = lag.filter(|_| has_open_loop);
+        let reports = steady_stats.map(StageStats::generator);
         let generator = GeneratorReport {
             schedule_lag_ns_p99: lag_p99,
             ttft_ns_p50: steady.ttft.map(|ttft| ttft.p50),
-            sent: steady_stats.clone().map(|stage| stage.sent).sum(),
-            missed: steady_stats.map(|stage| stage.missed).sum(),
+            sent: reports.clone().map(|report| report.sent).sum(),
+            missed: reports.map(|report| report.missed).sum(),
         };
         let judged = judge(&RunFacts {
             judgement: profile.judgement(),

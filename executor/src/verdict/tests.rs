@@ -222,6 +222,24 @@ fn degraded_if_the_limit_is_below_the_demand() {
 }
 
 #[test]
+fn a_request_that_ended_after_the_window_takes_no_demand_away() {
+    let verdict = |offered_rps, goodput_rps| {
+        let mut stages = ladder();
+        stages[4] = failing(stages[4]);
+        stages[3].offered_rps = offered_rps;
+        stages[3].goodput_rps = goodput_rps;
+        judged(Judgement::LimitFinding, "demand=8", &stages).verdict
+    };
+    assert_eq!(verdict(Some(8.0), 7.967), Verdict::Passed);
+    assert_eq!(verdict(Some(8.0), 7.83), Verdict::Degraded);
+    assert_eq!(
+        verdict(None, 7.967),
+        Verdict::Degraded,
+        "nothing was offered"
+    );
+}
+
+#[test]
 fn where_nothing_fails_the_last_stage_is_the_limit() {
     let found = judged(Judgement::LimitFinding, "error_rate=1%", &ladder());
     assert_eq!(found.verdict, Verdict::Passed);
@@ -397,6 +415,7 @@ fn requests(ttft_ms: &[i64], ok: &[bool], objectives: &Slo) -> Vec<Vec<RequestFa
                         good: ok && met != Some(false),
                         ttft_ns: Some(ttft_ms * MS),
                         tpot_ns: None,
+                        unsent: false,
                         prompt_tokens: None,
                         output_tokens: None,
                         prompt_tokens_asked: None,

@@ -203,6 +203,55 @@ async fn a_body_that_stays_open_after_its_last_mark_is_left() {
     assert!(gaps.into_iter().all(|gap| gap >= 250_000_000), "{starts:?}");
 }
 
+/// A connection that breaks in use is a failure of the subject, and is not tried again: the second
+/// try would hide it, and would give the server the work twice.
+#[tokio::test]
+async fn connections_that_break_in_use_are_failures() {
+    let world = World::new();
+    let address = breaking_at_the_second();
+    let set = ["concurrency=[1]", "requests=[20]"];
+    let outcome = world
+        .run(world.job(address, "smoke", &set))
+        .await
+        .expect("a run");
+    assert_eq!(outcome.verdict, Verdict::Blocked);
+    let requests: Vec<RequestRow> = world.rows().await;
+    let failed = requests.iter().filter(|row| row.status == "connection");
+    assert!((9..=11).contains(&failed.count()), "{requests:?}");
+    assert!(requests.iter().all(|row| row.retries == 0));
+}
+
+/// A server that answers the first request of each connection, and closes it in the face of the
+/// second.
+fn breaking_at_the_second() -> SocketAddr {
+    use std::io::{Read as _, Write as _};
+    let body = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\
+                \"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("loopback works");
+            let answer = answer.clone();
+            std::thread::spawn(move || {
+                let mut request = [0u8; 65_536];
+                // A client may leave at any time.
+                if stream.read(&mut request).is_ok()
+                    && stream.write_all(answer.as_bytes()).is_ok()
+                    && stream.read(&mut request).is_ok()
+                {
+                    drop(stream);
+                }
+            });
+        }
+    });
+    address
+}
+
 /// A probe that gets no token was answered all the same: what the load shows decides.
 #[tokio::test]
 async fn replies_without_a_token_are_measured_as_failures_of_content() {

@@ -253,3 +253,109 @@ async fn slots_that_are_open_are_used_while_others_open() {
     let longest = requests.iter().map(|row| row.queue_ns).max();
     assert!(longest < Some(500_000_000), "{longest:?}");
 }
+
+/// A stage of an open loop that a number of requests ends is as long as its arrivals: what drains
+/// after them neither stretches it nor hides that the subject fell behind.
+#[tokio::test]
+async fn an_open_loop_that_requests_end_sees_an_overload() {
+    let world = World::new();
+    let mut config = config();
+    // Two slots for 200 ms each: ten requests a second.
+    config.ttft = std::time::Duration::from_millis(200);
+    let address = serve(config);
+    let set = [
+        "workload.output_tokens=1",
+        "rate=5",
+        "steps=3",
+        "requests=40",
+        "warm_up=0s",
+    ];
+    let job = world.job(address, "step", &set);
+    let outcome = world.run(job).await.expect("a run");
+    let stages: Vec<StageRow> = world.rows().await;
+    let steady: Vec<_> = stages.iter().filter(|row| row.phase == "steady").collect();
+    for (stage, seconds) in steady.iter().zip([8.0, 4.0, 2.0]) {
+        let lasted = stage.duration_ns as f64 / 1e9;
+        assert!((lasted - seconds).abs() < 0.1, "{}: {lasted} s", stage.name);
+        assert_eq!(stage.sent, 40);
+    }
+    let run = &outcome.runs[0].run;
+    assert_eq!(outcome.verdict, Verdict::Passed, "{}", run.verdict_reasons);
+    assert_ne!(
+        run.headline_stage,
+        Some(steady[2].stage),
+        "20 of 10 a second"
+    );
+    assert!(run.peak_goodput_rps < Some(11.0), "{run:?}");
+}
+
+/// Somebody who holds the load back measures something else: the run says so, and what waits is
+/// not called slow.
+#[tokio::test]
+async fn a_pause_of_a_closed_loop_makes_the_run_invalid_and_nothing_slow() {
+    use plimsoll_executor::performance::Progress;
+    let world = World::new();
+    let address = serve(config());
+    let set = [
+        "workload.output_tokens=4",
+        "concurrency=[2]",
+        "duration=3s",
+        "warm_up=0s",
+    ];
+    let job = world.job(address, "max_throughput", &set);
+    let mut progress = world.progress.subscribe();
+    let stop = world.stop.clone();
+    let hold = async move {
+        let mut reached = async |paused: bool, after_ms: u128| {
+            let seen = |progress: &Progress| match progress {
+                Progress::Live(live) => {
+                    live.paused == paused && live.elapsed.as_millis() > after_ms
+                }
+                _ => false,
+            };
+            progress.wait_for(seen).await.map(|_| ()).expect("it runs");
+        };
+        reached(false, 500).await;
+        stop.pause();
+        reached(true, 1500).await;
+        stop.resume();
+    };
+    let (outcome, ()) = tokio::join!(world.run(job), hold);
+    let outcome = outcome.expect("a run");
+    let run = &outcome.runs[0].run;
+    assert_eq!(outcome.verdict, Verdict::Invalid, "{}", run.verdict_reasons);
+    assert!(run.verdict_reasons.contains("held back"), "{run:?}");
+    let requests: Vec<RequestRow> = world.rows().await;
+    let longest = requests.iter().map(|row| row.queue_ns).max();
+    assert!(longest < Some(500_000_000), "{longest:?}");
+}
+
+/// Slots open over the time of a request where that is longer than the warm-up, so that replies
+/// do not come all at once.
+#[tokio::test]
+async fn a_warm_up_lasts_as_long_as_a_request_did() {
+    let world = World::new();
+    let mut config = config();
+    config.slots = std::num::NonZeroU32::new(8).expect("eight");
+    config.ttft = std::time::Duration::from_millis(600);
+    let address = serve(config);
+    let set = [
+        "workload.output_tokens=1",
+        "concurrency=[1,4]",
+        "duration=2s",
+        "warm_up=100ms",
+    ];
+    let job = world.job(address, "max_throughput", &set);
+    world.run(job).await.expect("a run");
+    let stages: Vec<StageRow> = world.rows().await;
+    let lasted: Vec<_> = stages
+        .iter()
+        .filter(|row| row.phase == "warm_up")
+        .map(|row| row.duration_ns / 1_000_000)
+        .collect();
+    // The probe says how long the first level has to take, and each level what the next has to.
+    assert!(
+        lasted.iter().all(|ms| (600..1200).contains(ms)),
+        "{lasted:?}"
+    );
+}

@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, new_null_array};
+use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::compute::{
     SortColumn, concat_batches, interleave_record_batch, lexsort_to_indices, take_record_batch,
 };
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 
 use crate::spool::{FrameRef, SpoolContents, SpoolError, Tag};
@@ -23,14 +23,6 @@ pub enum MergeError {
     /// The spool cannot be read.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// A column that may not be null is not in the spool.
-    #[error("table `{table}`: spooled rows have no column `{column}`")]
-    Missing {
-        /// The table.
-        table: Table,
-        /// The column.
-        column: String,
-    },
     /// Arrow refused.
     #[error("table `{table}`: rows cannot be put in order")]
     Arrow {
@@ -39,32 +31,6 @@ pub enum MergeError {
         /// Arrow's reason.
         source: ArrowError,
     },
-}
-
-/// Gives a batch the table's columns: those that an earlier release did not
-/// know are null, unknown ones are left out.
-fn conform(
-    table: Table,
-    schema: &SchemaRef,
-    batch: &RecordBatch,
-) -> Result<RecordBatch, MergeError> {
-    let column = |field: &arrow::datatypes::Field| -> Result<ArrayRef, MergeError> {
-        match batch.column_by_name(field.name()) {
-            Some(column) => Ok(column.clone()),
-            None if field.is_nullable() => Ok(new_null_array(field.data_type(), batch.num_rows())),
-            None => Err(MergeError::Missing {
-                table,
-                column: field.name().clone(),
-            }),
-        }
-    };
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| column(field))
-        .collect::<Result<_, _>>()?;
-    RecordBatch::try_new(schema.clone(), columns)
-        .map_err(|source| MergeError::Arrow { table, source })
 }
 
 fn sorted_by(batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch, ArrowError> {
@@ -95,7 +61,6 @@ struct Open {
 pub(crate) struct MergedRows<'a> {
     contents: &'a SpoolContents,
     table: Table,
-    schema: SchemaRef,
     key: &'static str,
     /// Rows of a batch.
     batch_rows: usize,
@@ -118,7 +83,7 @@ impl<'a> MergedRows<'a> {
             let batch = contents.read(frame)?;
             rows += batch.num_rows();
             bytes += frame.payload_len;
-            let keys = keys_of(table, &batch, key)?;
+            let keys = keys_of(&batch, key);
             if let Some(least) = arrow::compute::min(&keys) {
                 waiting.push((least, *frame));
             }
@@ -128,7 +93,6 @@ impl<'a> MergedRows<'a> {
         Ok(Self {
             contents,
             table,
-            schema: table.arrow_schema(),
             key,
             batch_rows: (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS),
             waiting: waiting.into(),
@@ -141,12 +105,11 @@ impl<'a> MergedRows<'a> {
     fn open_up_to(&mut self, reach: i64) -> Result<(), MergeError> {
         while let Some((_, frame)) = self.waiting.front().filter(|(least, _)| *least <= reach) {
             let batch = self.contents.read(frame)?;
-            let batch = conform(self.table, &self.schema, &batch)?;
             let batch = sorted_by(&batch, &[self.key]).map_err(|source| MergeError::Arrow {
                 table: self.table,
                 source,
             })?;
-            let keys = keys_of(self.table, &batch, self.key)?;
+            let keys = keys_of(&batch, self.key);
             self.heap.push(Reverse((keys.value(0), self.open.len())));
             self.open.push(Open {
                 batch,
@@ -205,15 +168,12 @@ impl<'a> MergedRows<'a> {
     }
 }
 
-fn keys_of(table: Table, batch: &RecordBatch, key: &str) -> Result<Int64Array, MergeError> {
+fn keys_of(batch: &RecordBatch, key: &str) -> Int64Array {
     batch
         .column_by_name(key)
         .and_then(|column| column.as_primitive_opt::<Int64Type>())
         .cloned()
-        .ok_or_else(|| MergeError::Missing {
-            table,
-            column: key.to_string(),
-        })
+        .expect("rows are read with their table's columns, and it is merged by an integer one")
 }
 
 /// The rows of one table in file order, batch by batch.
@@ -229,10 +189,7 @@ pub(crate) fn ordered_rows<'a>(
         })));
     }
     let schema = table.arrow_schema();
-    let mut batches = Vec::new();
-    for batch in contents.batches(tag) {
-        batches.push(conform(table, &schema, &batch?)?);
-    }
+    let batches = contents.batches(tag).collect::<Result<Vec<_>, _>>()?;
     let whole = concat_batches(&schema, &batches)
         .and_then(|whole| sorted_by(&whole, table.sort_columns()))
         .map_err(|source| MergeError::Arrow { table, source })?;

@@ -322,6 +322,30 @@ async fn a_verdict_of_a_later_release_is_an_error_not_a_guess() {
 }
 
 #[tokio::test]
+async fn a_spool_of_an_earlier_release_is_published_with_nulls() {
+    let place = place();
+    let run_id = RunId::new(Timestamp::now());
+    let mut row = run_row(run_id, None, Verdict::Passed);
+    row.profile = Some("forgotten".to_string());
+    let row = RunRow::to_batch(&[row]).expect("batch");
+    let kept: Vec<usize> = (0..row.num_columns())
+        .filter(|index| row.schema_ref().field(*index).name() != "profile")
+        .collect();
+    let earlier = row.project(&kept).expect("batch");
+    let mut spool = Spool::create(&place.spools, Manifest::new(run_id, "", "")).expect("create");
+    spool.seal(&[(Table::Runs, earlier)]).expect("seal");
+    let published = publish(spool, &place.warehouse).await.expect("published");
+    assert_eq!(published.verdict, Verdict::Passed);
+    let runs = rows(&place.warehouse, Table::Runs).await;
+    assert_eq!(runs.len(), 1);
+    assert_eq!(
+        text(&runs[0], "run_id", 0),
+        Some(run_id.to_string().as_str())
+    );
+    assert_eq!(text(&runs[0], "profile", 0), None);
+}
+
+#[tokio::test]
 async fn an_unsealed_spool_is_refused_and_kept() {
     let place = place();
     let run_id = RunId::new(Timestamp::now());

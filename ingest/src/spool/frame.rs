@@ -60,6 +60,14 @@ impl Tag {
             _ => None,
         }
     }
+
+    /// The table whose rows such a frame holds; `None` where it holds none.
+    pub fn table(self) -> Option<Table> {
+        match self {
+            Self::Facts(table) | Self::Draft(table) | Self::Final(table) => Some(table),
+            Self::Sends | Self::End => None,
+        }
+    }
 }
 
 /// A frame's header, as read from disk.
@@ -102,7 +110,11 @@ impl Header {
 /// # Errors
 /// The payload is past 4 GiB, or Arrow cannot write the batch.
 pub(crate) fn encode(tag: Tag, batch: Option<&RecordBatch>) -> Result<Vec<u8>, ArrowError> {
-    let tag = tag.to_string();
+    encode_tagged(&tag.to_string(), batch)
+}
+
+/// A whole frame whose tag may be one that this release does not know.
+pub(super) fn encode_tagged(tag: &str, batch: Option<&RecordBatch>) -> Result<Vec<u8>, ArrowError> {
     let mut bytes = vec![0u8; HEADER_LEN];
     bytes.extend_from_slice(tag.as_bytes());
     if let Some(batch) = batch {

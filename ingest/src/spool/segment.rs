@@ -20,6 +20,31 @@ fn segment_number(name: &str) -> Option<u32> {
         .ok()
 }
 
+/// The numbers of a folder's segments, in order.
+fn numbers(folder: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in folder.read_dir()? {
+        if let Some(number) = entry?.file_name().to_str().and_then(segment_number) {
+            numbers.push(number);
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The number that a folder's next segment gets.
+pub(crate) fn next_number(folder: &Path) -> io::Result<u32> {
+    Ok(numbers(folder)?.last().map_or(0, |last| last + 1))
+}
+
+/// Makes every segment outlive a power cut, whichever process wrote it.
+pub(crate) fn sync_all(folder: &Path) -> io::Result<()> {
+    for number in numbers(folder)? {
+        File::open(segment_path(folder, number))?.sync_data()?;
+    }
+    Ok(())
+}
+
 /// Appends frames to the newest segment of a folder.
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
@@ -90,26 +115,18 @@ pub(crate) struct Scan {
     pub(crate) frames: Vec<FrameRef>,
     /// Bytes at the end of a segment that form no whole frame.
     pub(crate) torn_bytes: u64,
-    /// The number that the next segment gets.
-    pub(crate) next_segment: u32,
+    /// How many whole frames have a tag that this release does not know.
+    pub(crate) unknown_frames: u64,
+    /// The tag of the first of them.
+    pub(crate) unknown_tag: Option<String>,
 }
 
 /// Reads every segment and checks every frame.
 ///
 /// A frame that is not whole ends its segment: a crash tears the last one.
 pub(crate) fn scan(folder: &Path) -> io::Result<Scan> {
-    let mut numbers = Vec::new();
-    for entry in folder.read_dir()? {
-        if let Some(number) = entry?.file_name().to_str().and_then(segment_number) {
-            numbers.push(number);
-        }
-    }
-    numbers.sort_unstable();
-    let mut scan = Scan {
-        next_segment: numbers.last().map_or(0, |last| last + 1),
-        ..Scan::default()
-    };
-    for number in numbers {
+    let mut scan = Scan::default();
+    for number in numbers(folder)? {
         scan_segment(folder, number, &mut scan)?;
     }
     Ok(scan)
@@ -139,10 +156,8 @@ fn scan_segment(folder: &Path, segment: u32, scan: &mut Scan) -> io::Result<()> 
         if !parsed.fits(&header, &body) {
             break;
         }
-        let tag = std::str::from_utf8(&body[..parsed.tag_len])
-            .ok()
-            .and_then(Tag::parse);
-        if let Some(tag) = tag {
+        let text = String::from_utf8_lossy(&body[..parsed.tag_len]);
+        if let Some(tag) = Tag::parse(&text) {
             let payload_offset = offset + (HEADER_LEN + parsed.tag_len) as u64;
             let payload_len = parsed.payload_len;
             scan.frames.push(FrameRef {
@@ -152,6 +167,9 @@ fn scan_segment(folder: &Path, segment: u32, scan: &mut Scan) -> io::Result<()> 
                 payload_offset,
                 payload_len,
             });
+        } else {
+            scan.unknown_frames += 1;
+            scan.unknown_tag.get_or_insert_with(|| text.into_owned());
         }
         offset = next;
     }
@@ -170,18 +188,11 @@ pub(crate) fn read_payload(folder: &Path, frame: &FrameRef) -> io::Result<Vec<u8
 
 /// Cuts the segments so that `frame` and all after it are gone.
 pub(crate) fn truncate_from(folder: &Path, frame: &FrameRef) -> io::Result<()> {
-    let mut later = Vec::new();
-    for entry in folder.read_dir()? {
-        let entry = entry?;
-        let number = entry.file_name().to_str().and_then(segment_number);
-        if number.is_some_and(|number| number > frame.segment) {
-            later.push(entry.path());
-        }
-    }
-    later.sort_unstable();
     // The last first: a crash in between must leave a prefix.
-    for path in later.iter().rev() {
-        std::fs::remove_file(path)?;
+    for number in numbers(folder)?.into_iter().rev() {
+        if number > frame.segment {
+            std::fs::remove_file(segment_path(folder, number))?;
+        }
     }
     let file = OpenOptions::new()
         .write(true)

@@ -2,8 +2,14 @@
 
 use std::io::Write as _;
 
+use arrow::array::ArrayRef;
+
 use super::*;
 use crate::id::RunId;
+use crate::location::WarehouseLocation;
+use crate::publish::{PublishError, publish};
+use crate::row::TableRow as _;
+use crate::table::ChunksRow;
 use crate::time::Timestamp;
 
 fn manifest() -> Manifest {
@@ -20,6 +26,39 @@ fn sends(ids: std::ops::Range<i64>) -> RecordBatch {
         })
         .collect();
     SendRow::to_batch(&rows).expect("batch")
+}
+
+fn chunks(ids: std::ops::Range<i64>) -> RecordBatch {
+    let run_id = RunId::new(Timestamp::now());
+    let rows: Vec<_> = ids
+        .map(|request_id| ChunksRow {
+            run_id,
+            run_key: run_id.run_key(),
+            date: run_id.date(),
+            request_id,
+            at_ns: vec![1, 2],
+            tokens: None,
+        })
+        .collect();
+    ChunksRow::to_batch(&rows).expect("batch")
+}
+
+/// The batch as a release wrote it that did not know the column.
+fn without(batch: &RecordBatch, column: &str) -> RecordBatch {
+    let kept: Vec<usize> = (0..batch.num_columns())
+        .filter(|index| batch.schema_ref().field(*index).name() != column)
+        .collect();
+    assert_eq!(kept.len() + 1, batch.num_columns(), "it has the column");
+    batch.project(&kept).expect("batch")
+}
+
+/// The batch as a release wrote it that knows one column more.
+fn with_more(batch: &RecordBatch) -> RecordBatch {
+    let names = batch.schema();
+    let names = names.fields().iter().map(|field| field.name().as_str());
+    let columns = names.zip(batch.columns().iter().cloned());
+    let more: ArrayRef = batch["request_id"].clone();
+    RecordBatch::try_from_iter(columns.chain([("unheard_of", more)])).expect("batch")
 }
 
 fn ids(contents: &SpoolContents) -> Vec<i64> {
@@ -93,24 +132,128 @@ fn sealing_is_whole_or_not_at_all_and_twice_is_once() {
     spool.append(Tag::Sends, &sends(0..2)).expect("append");
     // A seal that was cut short before its marker.
     spool
-        .append(Tag::Final(Table::Stages), &sends(70..71))
+        .append(Tag::Final(Table::Chunks), &chunks(70..71))
         .expect("append");
     let folder = spool.folder().to_path_buf();
     drop(spool);
 
     let mut spool = Spool::take_over(&folder).expect("no error").expect("free");
     assert!(!spool.contents().expect("contents").sealed());
-    let sealed = spool.seal(&[(Table::Stages, sends(80..82))]).expect("seal");
+    let finals = |ids| [(Table::Chunks, chunks(ids))];
+    let sealed = spool.seal(&finals(80..82)).expect("seal");
     assert!(sealed.sealed());
-    assert_eq!(sealed.frames(Tag::Final(Table::Stages)).count(), 1);
-    let again = spool.seal(&[(Table::Stages, sends(90..99))]).expect("seal");
+    assert_eq!(sealed.frames(Tag::Final(Table::Chunks)).count(), 1);
+    let again = spool.seal(&finals(90..99)).expect("seal");
     let rows = again
-        .batches(Tag::Final(Table::Stages))
+        .batches(Tag::Final(Table::Chunks))
         .next()
         .expect("one")
         .expect("whole");
-    assert_eq!(SendRow::from_batch(&rows).expect("sends")[0].request_id, 80);
+    let rows = ChunksRow::from_batch(&rows).expect("chunks");
+    assert_eq!(rows[0].request_id, 80);
     assert_eq!(ids(&again), [0, 1]);
+    spool.drop_cut_short_seal().expect("nothing was cut short");
+    assert!(spool.contents().expect("contents").sealed());
+}
+
+#[test]
+fn rows_appended_after_a_seal_was_cut_short_stay() {
+    let root = tempfile::tempdir().expect("root");
+    let mut spool = Spool::create(root.path(), manifest()).expect("create");
+    spool.append(Tag::Sends, &sends(0..2)).expect("append");
+    spool
+        .append(Tag::Final(Table::Chunks), &chunks(70..71))
+        .expect("append");
+    let folder = spool.folder().to_path_buf();
+    drop(spool);
+
+    let mut spool = Spool::take_over(&folder).expect("no error").expect("free");
+    spool.drop_cut_short_seal().expect("dropped");
+    let contents = spool.contents().expect("contents");
+    assert!(!contents.has(Tag::Final(Table::Chunks)));
+    spool.append(Tag::Sends, &sends(2..4)).expect("append");
+    spool.drop_cut_short_seal().expect("twice is once");
+    let sealed = spool.seal(&[(Table::Chunks, chunks(80..81))]);
+    let sealed = sealed.expect("seal");
+    assert_eq!(ids(&sealed), [0, 1, 2, 3]);
+    assert_eq!(sealed.frames(Tag::Final(Table::Chunks)).count(), 1);
+}
+
+#[test]
+fn rows_of_another_release_read_back_with_the_columns_of_this_one() {
+    let root = tempfile::tempdir().expect("root");
+    let now = chunks(0..3);
+    let table = Table::Chunks;
+    for tag in [Tag::Draft(table), Tag::Facts(table), Tag::Final(table)] {
+        for other in [without(&now, "tokens"), with_more(&now)] {
+            let mut spool = Spool::create(root.path(), manifest()).expect("create");
+            spool.append(tag, &other).expect("append");
+            let contents = spool.contents().expect("contents");
+            let read = contents.batches(tag).next().expect("one").expect("whole");
+            assert_eq!(read, now, "{tag}");
+        }
+    }
+}
+
+#[test]
+fn a_column_that_may_not_be_null_is_missed_by_name() {
+    let root = tempfile::tempdir().expect("root");
+    let mut spool = Spool::create(root.path(), manifest()).expect("create");
+    let tag = Tag::Facts(Table::Chunks);
+    let rows = without(&chunks(0..3), "at_ns");
+    spool.append(tag, &rows).expect("append");
+    let contents = spool.contents().expect("contents");
+    let refused = contents.batches(tag).next().expect("one");
+    let message = refused.expect_err("no `at_ns`").to_string();
+    assert!(message.contains("have no column `at_ns`"), "{message}");
+}
+
+#[tokio::test]
+async fn frames_of_a_later_release_keep_a_spool_from_being_published() {
+    let root = tempfile::tempdir().expect("root");
+    let spools = root.path().join("spool");
+    let mut spool = Spool::create(&spools, manifest()).expect("create");
+    spool.append(Tag::Sends, &sends(0..2)).expect("append");
+    let frame = frame::encode_tagged("facts/unheard_of", Some(&sends(0..1))).expect("frame");
+    let mut segment = OpenOptions::new()
+        .append(true)
+        .open(spool.folder().join("segment-000000.plsf"))
+        .expect("segment");
+    spool.seal(&[]).expect("seal");
+    segment.write_all(&frame).expect("write");
+    segment.write_all(&frame).expect("write");
+
+    let message = spool.contents().expect_err("later").to_string();
+    assert!(message.contains("2 in number"), "{message}");
+    assert!(message.contains("`facts/unheard_of`"), "{message}");
+    let warehouse = root.path().join("warehouse").display().to_string();
+    let warehouse = WarehouseLocation::parse(&warehouse).expect("path");
+    let refused = publish(spool, &warehouse).await;
+    assert!(
+        matches!(
+            refused,
+            Err(PublishError::Spool(SpoolError::UnknownFrames { .. }))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(list(&spools).expect("list").len(), 1);
+}
+
+#[test]
+fn a_sweep_deletes_what_is_left_of_published_spools_alone() {
+    let root = tempfile::tempdir().expect("root");
+    let spool = Spool::create(root.path(), manifest()).expect("create");
+    for name in [".done-1/deep", ".new-2", "other"] {
+        fs::create_dir_all(root.path().join(name)).expect("folder");
+    }
+    fs::write(root.path().join(".done-1/deep/rest"), "x").expect("file");
+    sweep(root.path());
+    assert!(!root.path().join(".done-1").exists());
+    assert!(root.path().join(".new-2").exists());
+    assert!(root.path().join("other").exists());
+    assert_eq!(list(root.path()).expect("list"), [spool.folder()]);
+    spool.remove().expect("remove");
+    sweep(&root.path().join("missing"));
 }
 
 #[test]

@@ -34,8 +34,8 @@ table_row! {
         /// When it was due; in a closed loop when its slot fell free, in ns since the run's
         /// start.
         scheduled_ns: i64,
-        /// When its first byte was handed to the kernel, or to TLS, in ns since the run's
-        /// start.
+        /// When the generator acted on it, in ns since the run's start: from here on a connection
+        /// is made, where none is idle, and the request is written.
         sent_ns: i64,
         /// When the first byte of the answer arrived; null where none did.
         first_byte_ns: Option<i64>,
@@ -82,7 +82,8 @@ table_row! {
         ttft_ns: Option<i64>,
         /// Scheduled time to the first chunk of any kind, in ns.
         ttft_any_ns: Option<i64>,
-        /// Time per output token, the first excluded; null below two tokens.
+        /// Time per output token, in ns, those left out that came with the first chunk or that the
+        /// server counts and does not send; null where none is left.
         tpot_ns: Option<i64>,
         /// Time per output token, the first included, in ns.
         ntpot_ns: Option<i64>,

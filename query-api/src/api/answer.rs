@@ -14,10 +14,14 @@ use plimsoll_warehouse::format::column_names;
 use plimsoll_warehouse::format::{Encoder, FormatError};
 use plimsoll_warehouse::{Format, QueryStream};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::task::JoinHandle;
 use utoipa::ToSchema;
 
 use super::problem::{Code, Problem, in_one_line};
+
+/// Pieces of a body that wait for the connection; the query waits beyond that.
+const PIECES_AHEAD: usize = 1;
 
 /// A result as JSON.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,13 +75,16 @@ pub(super) async fn begin(
     if let Some(batch) = &first {
         head.extend(writer.batch(batch).map_err(|error| unfit(&error))?);
     }
-    let body = Parts {
+    let parts = Parts {
         writer,
         result,
         ending,
         slot,
     };
-    let stream = futures::stream::once(async move { Ok(Bytes::from(head)) }).chain(body.rest());
+    let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+    let pump = tokio::spawn(parts.pump(sender));
+    let head = futures::stream::once(async move { Ok(Bytes::from(head)) });
+    let stream = head.chain(rest(pieces, pump));
     let mut response = Body::from_stream(stream).into_response();
     let media_type = HeaderValue::from_static(format.media_type());
     response
@@ -95,40 +102,77 @@ struct Parts {
 }
 
 impl Parts {
-    /// The batches after the first, then the end. An error ends the body
-    /// early, which breaks off the connection: the caller sees that bytes are
-    /// missing.
-    fn rest(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
-        futures::stream::unfold(Some(self), |parts| async {
-            let mut parts = parts?;
-            let next = tokio::select! {
-                next = parts.result.next() => next,
-                () = ended(&mut parts.ending) => {
-                    return Some((Err(io::Error::other("the server is going down")), None));
-                }
-            };
-            let (bytes, parts) = match next {
-                Some(batch) => {
-                    let bytes = batch
-                        .map_err(FormatError::from)
-                        .and_then(|batch| parts.writer.batch(&batch));
-                    let more = bytes.is_ok().then_some(parts);
-                    (bytes, more)
-                }
-                None => {
-                    let truncated = parts.result.truncated();
-                    let bytes = parts.writer.tail(truncated);
-                    drop(parts.slot);
-                    (bytes, None)
-                }
-            };
-            let bytes = bytes.map(Bytes::from).map_err(|error| {
-                tracing::debug!("a result broke off: {}", in_one_line(&error));
-                io::Error::other(error)
-            });
-            Some((bytes, parts))
-        })
+    /// Sends what comes after the first batch, as fast as the caller takes it.
+    ///
+    /// A task of its own does it, not the body: a body is not polled while its
+    /// caller reads nothing, and would hold the slot and the query for ever.
+    ///
+    /// # Errors
+    /// Why the result is not whole. One that nobody wants any more is no error.
+    async fn pump(self, sender: mpsc::Sender<Bytes>) -> io::Result<()> {
+        let Self {
+            writer,
+            result,
+            mut ending,
+            slot,
+        } = self;
+        let deadline = result.deadline();
+        let outcome = tokio::select! {
+            biased;
+            sent = send(writer, result, &sender) => sent.map_err(io::Error::other),
+            () = sender.closed() => Ok(()),
+            () = ended(&mut ending) => Err(io::Error::other("the server is going down")),
+            () = tokio::time::sleep_until(deadline) => {
+                Err(io::Error::other("its caller did not read it within the query's time limit"))
+            }
+        };
+        if let Err(error) = &outcome {
+            tracing::debug!("a result broke off: {}", in_one_line(error));
+        }
+        drop(slot);
+        outcome
     }
+}
+
+/// Sends the batches after the first, then the end.
+async fn send(
+    mut writer: Writer,
+    mut result: QueryStream,
+    sender: &mpsc::Sender<Bytes>,
+) -> Result<(), FormatError> {
+    while let Some(batch) = result.next().await {
+        let bytes = writer.batch(&batch?)?;
+        if sender.send(Bytes::from(bytes)).await.is_err() {
+            return Ok(());
+        }
+    }
+    let bytes = writer.tail(result.truncated())?;
+    // Where nobody listens any more, nobody misses the end.
+    sender.send(Bytes::from(bytes)).await.ok();
+    Ok(())
+}
+
+/// The pieces that `pump` sends. Its error ends the body early, which breaks
+/// off the connection: the caller sees that bytes are missing. Dropping this
+/// ends the pump, and with it the query.
+fn rest(
+    pieces: mpsc::Receiver<Bytes>,
+    pump: JoinHandle<io::Result<()>>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    futures::stream::unfold(Some((pieces, pump)), |state| async {
+        let (mut pieces, pump) = state?;
+        if let Some(bytes) = pieces.recv().await {
+            return Some((Ok(bytes), Some((pieces, pump))));
+        }
+        // The slot is free once the pump has ended: whoever has read the whole
+        // body can ask again.
+        let error = match pump.await {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error,
+            Err(panic) => io::Error::other(panic),
+        };
+        Some((Err(error), None))
+    })
 }
 
 /// Writes a result in one format, with what JSON has around the rows.

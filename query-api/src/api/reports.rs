@@ -7,7 +7,6 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use plimsoll_warehouse::resolve_run;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -95,7 +94,7 @@ pub(super) async fn report(
         None => negotiate(&headers, OFFERS)?,
     };
     let _slot = api.slot()?;
-    let run = resolve_run(&api.warehouse, &reference).await?;
+    let run = api.resolve(&reference).await?;
     let report = Report::load(&api.warehouse, run).await?;
     Ok(match form {
         Form::Json => Json(report).into_response(),

@@ -8,8 +8,8 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use futures::TryStreamExt;
 use plimsoll_ingest::{RunId, Timestamp, Verdict};
+use plimsoll_warehouse::Format;
 use plimsoll_warehouse::format::Encoder;
-use plimsoll_warehouse::{Format, resolve_run};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -112,7 +112,7 @@ pub(super) async fn one(
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let Path(reference) = reference?;
     let _slot = api.slot()?;
-    let run = resolve_run(&api.warehouse, &reference).await?;
+    let run = api.resolve(&reference).await?;
     let sql = "select * from reports.runs where run_id = $1";
     let runs = rows(&api, sql, &[Value::from(run.to_string())]).await?;
     let found = runs.into_iter().next();

@@ -7,8 +7,8 @@ use hyper::Method;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use plimsoll_query_api::api::ApiOptions;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::client::{Answer, Connection, request};
 use crate::place::Place;
@@ -77,6 +77,44 @@ async fn a_query_ends_when_its_caller_leaves_amid_the_rows() {
     assert!(busy(&server).await);
     drop((response, caller));
     until("its place is free again", async || !busy(&server).await).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_reads_no_more_loses_its_place_at_the_time_limit() {
+    let server = server(ApiOptions {
+        query_timeout: Duration::from_secs(2),
+        ..one_at_a_time()
+    })
+    .await;
+    // Little fits between the two, so that the server soon has to wait.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .set_recv_buffer_size(128 << 10)
+        .expect("a small buffer");
+    let mut caller = socket.connect(server.address).await.expect("connected");
+    let wide = "x".repeat(400);
+    let sql = format!("select '{wide}' as t from generate_series(1, 1000000000)");
+    let body = json!({ "sql": sql }).to_string();
+    let request = format!(
+        "POST /api/v1/sql HTTP/1.1\r\nhost: localhost\r\naccept: text/csv\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    caller.write_all(request.as_bytes()).await.expect("written");
+    let mut head = [0; 12];
+    caller.read_exact(&mut head).await.expect("a head");
+    assert_eq!(&head, b"HTTP/1.1 200");
+    assert!(busy(&server).await);
+    until("its place is free again", async || !busy(&server).await).await;
+    assert_eq!(server.sql("select 1").await.status, 200);
+    let mut rest = Vec::new();
+    let reading = tokio::time::timeout(PATIENCE, caller.read_to_end(&mut rest));
+    // A connection that is reset was not ended as if the result were whole.
+    reading.await.expect("in time").ok();
+    assert!(
+        !rest.ends_with(b"\r\n0\r\n\r\n"),
+        "a result that was cut must not look whole"
+    );
 }
 
 #[tokio::test]

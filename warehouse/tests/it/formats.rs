@@ -69,9 +69,12 @@ async fn a_table_is_aligned_and_cannot_move_the_cursor() {
 #[tokio::test]
 async fn a_long_table_streams_with_the_widths_of_its_first_rows() {
     let warehouse = Place::new().open().await;
-    let sql = "SELECT value AS v, repeat('x', 300) AS s, repeat('y', 300) AS last \
-         FROM generate_series(1, 20000) ORDER BY v";
-    let shown = text(&warehouse, sql, Format::Table).await;
+    let sql = format!(
+        "SELECT value AS v, '{}' AS s, '{}' AS last FROM generate_series(1, 20000) ORDER BY v",
+        "x".repeat(300),
+        "y".repeat(300)
+    );
+    let shown = text(&warehouse, &sql, Format::Table).await;
     assert_eq!(shown.lines().count(), 20_002);
     let last = shown.lines().last().expect("a line");
     // Wider than the first rows, cut in the middle, whole at the end.

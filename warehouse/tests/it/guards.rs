@@ -229,3 +229,43 @@ async fn parameters_are_values_whatever_they_say() {
         );
     }
 }
+
+#[tokio::test]
+async fn functions_whose_result_has_no_limit_are_not_there() {
+    let warehouse = Place::new().open().await;
+    for (function, arguments) in [
+        ("repeat", "'x', 10"),
+        ("lpad", "'x', 10"),
+        ("rpad", "'x', 10"),
+        ("array_repeat", "1, 10"),
+        ("list_repeat", "1, 10"),
+        ("array_resize", "[1], 10"),
+        ("list_resize", "[1], 10"),
+        ("range", "1, 10"),
+        ("generate_series", "1, 10"),
+        ("levenshtein", "'x', 'y'"),
+    ] {
+        let error = failure(&warehouse, &format!("SELECT {function}({arguments})")).await;
+        assert!(matches!(error, QueryError::Plan { .. }), "{error:?}");
+        assert!(error.to_string().contains(function), "{error}");
+    }
+    let series = "SELECT * FROM generate_series(1, 3)";
+    assert_eq!(answer(&warehouse, series).await, "1\n2\n3");
+    assert_eq!(
+        answer(&warehouse, "SELECT * FROM range(1, 3)").await,
+        "1\n2"
+    );
+}
+
+#[tokio::test]
+async fn the_longest_chain_that_is_taken_runs() {
+    let warehouse = Place::new().open().await;
+    let sum = vec!["value"; 500].join(" + ");
+    let sql = format!("SELECT {sum} AS n FROM generate_series(1, 1)");
+    assert_eq!(answer(&warehouse, &sql).await, "500");
+    let rows = vec!["SELECT 1 AS n"; 500].join(" UNION ALL ");
+    let sql = format!("SELECT sum(n) AS n FROM ({rows})");
+    assert_eq!(answer(&warehouse, &sql).await, "500");
+    let error = failure(&warehouse, &format!("SELECT {}1", "1 + ".repeat(4_000))).await;
+    assert!(error.to_string().contains("more than 500"), "{error}");
+}

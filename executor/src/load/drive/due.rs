@@ -44,6 +44,17 @@ impl Due {
         }
     }
 
+    /// Lets slots that are free already be free from a moment on. Arrivals of an open loop keep
+    /// their deadlines: those that a pause held back were missed.
+    pub(super) fn not_before(&mut self, from_ns: i64) {
+        if let Self::Closed(slots) = self {
+            let free = std::mem::take(&mut slots.free).into_iter();
+            slots.free = free
+                .map(|Reverse(free_ns)| Reverse(free_ns.max(from_ns)))
+                .collect();
+        }
+    }
+
     pub(super) fn take(&mut self) -> Option<i64> {
         match self {
             Self::Open(deadlines) => deadlines.next(),

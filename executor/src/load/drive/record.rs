@@ -27,6 +27,10 @@ impl Generator {
         prompt.output_tokens_asked = output_tokens;
         let prepared = self.prepare(request_id, prompt);
         self.dispatch(stage, Phase::Probe, started_ns, prepared);
+        let mut brake = self.brake.clone();
+        let stopped = brake.wait_for(|brake| matches!(brake, Brake::Stopped { .. }));
+        let mut stopped = std::pin::pin!(stopped);
+        let mut stopping = false;
         let measured = loop {
             tokio::select! {
                 biased;
@@ -35,10 +39,9 @@ impl Generator {
                     self.count_end(&measured);
                     break measured;
                 }
-                _ = self.brake.changed() => {
-                    if matches!(*self.brake.borrow_and_update(), Brake::Stopped { .. }) {
-                        self.cancel.send_replace(true);
-                    }
+                _ = &mut stopped, if !stopping => {
+                    stopping = true;
+                    self.cancel.send_replace(true);
                 }
             }
         };

@@ -51,11 +51,11 @@ pub(super) struct Request {
     pub(super) output_tokens: u32,
     pub(super) body: Bytes,
     pub(super) scheduled_ns: i64,
-    pub(super) begun_ns: i64,
 }
 
 impl Request {
     pub(super) async fn run(self, mut cancel: watch::Receiver<bool>) -> Ended {
+        let sent_ns = self.clock.now_ns();
         let mut reply = Reply::asked_as(self.shape.options.transfer);
         let mut progress = CallProgress::default();
         let call = Call {
@@ -78,7 +78,7 @@ impl Request {
         let trace = RequestTrace {
             identity: self.identity,
             scheduled_ns: self.scheduled_ns,
-            sent_ns: end.sent_ns.unwrap_or(self.begun_ns),
+            sent_ns,
             done_ns: received_ns.unwrap_or(end.over_ns),
             retries: end.retries,
             timestamp_source: end.timestamp_source,

@@ -167,3 +167,22 @@ fn quotients_round_to_the_nearest_and_halves_go_up() {
     assert_eq!(rounded(i64::MAX, 1), i64::MAX);
     assert_eq!(rounded(i64::MIN, 1), i64::MIN);
 }
+
+#[test]
+fn tokens_that_came_with_the_first_chunk_or_before_are_no_later_ones() {
+    let chunks = [
+        (2000, Content, Some(4)),
+        (5000, Content, Some(1)),
+        (6000, Content, Some(1)),
+    ];
+    assert_eq!(tpot(&trace(&chunks, Some(6))), Some(2000), "two came later");
+    let chunks = [(2000, Content, None), (6000, Content, None)];
+    let mut hidden = trace(&chunks, Some(105));
+    assert_eq!(tpot(&hidden), Some(38), "4000 over 104");
+    hidden.reply.reasoning_tokens = Some(100);
+    assert_eq!(tpot(&hidden), Some(1000), "the reasoning was never sent");
+    let seen = [(2000, Reasoning, None), (6000, Content, None)];
+    let mut seen = trace(&seen, Some(105));
+    seen.reply.reasoning_tokens = Some(100);
+    assert_eq!(tpot(&seen), Some(38), "it was sent");
+}

@@ -218,7 +218,7 @@ fn open(raw: &RawProfile, poisson: bool) -> Result<OpenLoad, ProfileError> {
 }
 
 fn closed(raw: &RawProfile) -> Result<Vec<(Concurrency, StageEnd)>, ProfileError> {
-    let allowed = "a whole number from 1 to 100000, or a list of them";
+    let allowed = "a whole number from 1 to 20000, or a list of them that grow";
     let value = raw.concurrency.as_ref().ok_or(ProfileError::Missing {
         key: "concurrency",
         allowed,
@@ -228,6 +228,8 @@ fn closed(raw: &RawProfile) -> Result<Vec<(Concurrency, StageEnd)>, ProfileError
             let level = |level: &u64| Concurrency::new(u32::try_from(*level).ok()?).ok();
             levels.iter().map(level).collect::<Option<Vec<_>>>()
         })
+        // The limit is the last level before the first that fails: they have to grow.
+        .filter(|levels| levels.is_sorted())
         .ok_or_else(|| ProfileError::bad_value("concurrency", value, allowed))?;
     let ends = match ends(raw)? {
         Ends::After(duration) => vec![StageEnd::After(duration); levels.len()],

@@ -413,7 +413,7 @@ fn a_setting_without_a_value_is_refused() {
 fn values_out_of_range_are_refused_with_what_is_allowed() {
     const RATE: &str = "a number of requests a second above 0 and up to 1000000";
     const TIME: &str = "a duration above 0 and up to 30 days, such as 30s or 2m";
-    const LEVELS: &str = "a whole number from 1 to 100000, or a list of them";
+    const LEVELS: &str = "a whole number from 1 to 20000, or a list of them that grow";
     const REQUESTS: &str = "a whole number from 1 to 1000000000, or a list of them";
     for (name, key, value, allowed) in [
         ("step", "rate", "0", RATE),
@@ -550,7 +550,7 @@ fn settings_that_do_not_go_together_are_refused() {
     check_refused(
         "step",
         &["arrivals=closed"],
-        "`concurrency` is missing; it must be a whole number from 1 to 100000, or a list of them",
+        "`concurrency` is missing; it must be a whole number from 1 to 20000, or a list of them that grow",
     );
     check_refused(
         "stability",

@@ -25,6 +25,8 @@ pub struct RequestFacts {
     pub ttft_ns: Option<i64>,
     /// Time per output token, the first left out; `None` below two tokens.
     pub tpot_ns: Option<i64>,
+    /// The generator had no connection to send it on: the subject never saw it.
+    pub unsent: bool,
     /// Prompt tokens; `None` where not known.
     pub prompt_tokens: Option<i64>,
     /// Output tokens; `None` where not known.

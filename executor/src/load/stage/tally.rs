@@ -15,6 +15,7 @@ pub struct StageTally {
     ok: i64,
     good: i64,
     timeouts: i64,
+    unsent: i64,
     ok_inside: i64,
     good_inside: i64,
     tokens_inside: i64,
@@ -36,6 +37,7 @@ impl StageTally {
             ok: 0,
             good: 0,
             timeouts: 0,
+            unsent: 0,
             ok_inside: 0,
             good_inside: 0,
             tokens_inside: 0,
@@ -72,6 +74,7 @@ impl StageTally {
         self.ok += i64::from(ok);
         self.good += i64::from(request.good);
         self.timeouts += i64::from(request.status == RequestStatus::Timeout);
+        self.unsent += i64::from(request.unsent);
         if ok {
             self.prompt_tokens += request.prompt_tokens.unwrap_or(0);
             self.output_tokens += request.output_tokens.unwrap_or(0);
@@ -112,6 +115,7 @@ impl StageTally {
             duration_ns: window.duration_ns,
             sent: self.sent,
             missed: window.missed,
+            unsent: self.unsent,
             ok: self.ok,
             good: self.good,
             errors: self.sent - self.ok,

@@ -1,0 +1,44 @@
+//! How a stage begins.
+
+use std::time::Duration;
+
+use plimsoll_ingest::Phase;
+
+use super::Generator;
+use super::due::{Due, Slots, nanos};
+use crate::load::profile::{StageEnd, StagePlan};
+
+impl Generator {
+    /// Over how long the slots of a closed loop open: over its warm-up, and at least as long as a
+    /// request took at the load before. Were they to open faster, all replies would come at once.
+    pub(super) fn opening(&self, plan: &StagePlan) -> Duration {
+        let warm_up = match (plan.phase, plan.end) {
+            (Phase::WarmUp, StageEnd::After(duration)) => duration,
+            _ => return Duration::ZERO,
+        };
+        if plan.arrivals.concurrency().is_none() {
+            return warm_up;
+        }
+        let (sum_ns, requests) = self.e2e_ns;
+        let request = Duration::from_nanos(u64::try_from(sum_ns / requests.max(1)).unwrap_or(0));
+        warm_up.max(request)
+    }
+
+    pub(super) fn due(&self, plan: &StagePlan, started_ns: i64, opening: Duration) -> Due {
+        if let Some(deadlines) = plan.deadlines() {
+            let absolute = deadlines.map(move |offset| started_ns + nanos(offset));
+            let absolute: Box<dyn Iterator<Item = i64>> = Box::new(absolute);
+            return Due::Open(absolute.peekable());
+        }
+        let concurrency = plan
+            .arrivals
+            .concurrency()
+            .map_or(1, |slots| slots.get() as usize);
+        let slots = plan
+            .arrivals
+            .slot_openings(opening)
+            .skip(self.in_flight)
+            .map(|offset| started_ns + nanos(offset));
+        Due::Closed(Slots::new(slots, concurrency))
+    }
+}

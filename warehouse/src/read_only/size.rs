@@ -1,0 +1,318 @@
+//! How large a statement may be.
+//!
+//! The parser limits nesting, but not chains: `1 + 1 + ..` and a chain of
+//! UNIONs are trees as deep as they are long. Even dropping such a tree calls
+//! itself once for each level, and a stack that is full ends the process. So
+//! the tokens are counted before there is a tree.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{Expr, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::error::QueryError;
+
+/// How many tokens a statement may have, without spaces and comments.
+const TOKEN_LIMIT: usize = 50_000;
+
+/// How many operators a statement may have.
+const CHAIN_LIMIT: usize = 500;
+
+/// How deep brackets may nest. The parser's own limit does not count those of
+/// types and of joins.
+const BRACKET_LIMIT: usize = 256;
+
+/// How many tables and subqueries a statement may have: a plan joins them one
+/// by one, so that it is as deep as they are many.
+const RELATION_LIMIT: usize = 200;
+
+/// Checks the tokens of a statement, before it is parsed.
+pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
+    let tokens: Vec<&Token> = tokens
+        .iter()
+        .map(|token| &token.token)
+        .filter(|token| !matches!(token, Token::Whitespace(_) | Token::EOF))
+        .collect();
+    if tokens.len() > TOKEN_LIMIT {
+        return Err(too_large(format!(
+            "the statement has {} tokens, and {TOKEN_LIMIT} are the most; ask in several statements",
+            tokens.len()
+        )));
+    }
+    let chained = (0..tokens.len()).filter(|at| chains(&tokens[..*at], tokens[*at]));
+    if chained.count() > CHAIN_LIMIT {
+        return Err(too_large(format!(
+            "the statement chains more than {CHAIN_LIMIT} operators; use IN (..) lists, or several \
+             statements"
+        )));
+    }
+    let mut depth = 0_usize;
+    for token in tokens {
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > BRACKET_LIMIT {
+            return Err(too_large("it nests too deeply".to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the tables and subqueries of a statement, before it is planned.
+pub(super) fn check_relations(statement: &Statement) -> Result<(), QueryError> {
+    let inner = match statement {
+        Statement::Statement(inner) => inner,
+        Statement::Explain(explain) => return check_relations(&explain.statement),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => {
+            return Ok(());
+        }
+    };
+    let mut count = CountRelations {
+        left: RELATION_LIMIT,
+    };
+    match inner.as_ref().visit(&mut count) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(too_large(format!(
+            "the statement names more than {RELATION_LIMIT} tables and subqueries; ask in several \
+             statements"
+        ))),
+    }
+}
+
+fn too_large(message: String) -> QueryError {
+    QueryError::Syntax { message }
+}
+
+/// Whether `token`, which comes after `before`, makes a tree deeper.
+fn chains(before: &[&Token], token: &Token) -> bool {
+    let last = before.last().copied();
+    // What follows a comma or a parenthesis joins nothing: it is the sign of
+    // a number, or the star of `count(*)`.
+    if matches!(last, None | Some(Token::Comma | Token::LParen)) {
+        return is_keyword(token, Keyword::EXPLAIN);
+    }
+    match token {
+        Token::Word(word) => word.quote_style.is_none() && CHAINING.contains(&word.keyword),
+        // `a[1][2]` and the type `int[][]`; a list of its own is no chain.
+        Token::LBracket => matches!(last, Some(Token::RBracket)),
+        // A name has up to four parts: catalog, schema, table, column.
+        Token::Period => {
+            let part = |back: usize| before.len().checked_sub(back).map(|at| before[at]);
+            [2, 4, 6]
+                .iter()
+                .all(|back| matches!(part(*back), Some(Token::Period)))
+        }
+        // The star of `select *` and of `t.*` multiplies nothing.
+        Token::Mul => !last
+            .is_some_and(|last| matches!(last, Token::Period) || is_keyword(last, Keyword::SELECT)),
+        other => !is_operand(other),
+    }
+}
+
+fn is_keyword(token: &Token, keyword: Keyword) -> bool {
+    matches!(token, Token::Word(word) if word.keyword == keyword)
+}
+
+/// Values and punctuation. All else counts as an operator, those of other
+/// dialects too: the parser takes more of them than the engine knows.
+fn is_operand(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::Comma
+            | Token::LParen
+            | Token::RParen
+            | Token::RBracket
+            | Token::LBrace
+            | Token::RBrace
+            | Token::SemiColon
+            | Token::Colon
+            | Token::Placeholder(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::DoubleQuotedString(_)
+            | Token::DollarQuotedString(_)
+            | Token::NationalStringLiteral(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::UnicodeStringLiteral(_)
+            | Token::HexStringLiteral(_)
+            | Token::SingleQuotedByteStringLiteral(_)
+            | Token::DoubleQuotedByteStringLiteral(_)
+            | Token::SingleQuotedRawStringLiteral(_)
+            | Token::DoubleQuotedRawStringLiteral(_)
+    )
+}
+
+/// Words that stand between two operands, behind one, or before another
+/// statement: each makes the tree, or the plan, one level deeper.
+const CHAINING: &[Keyword] = &[
+    Keyword::AND,
+    Keyword::OR,
+    Keyword::XOR,
+    Keyword::UNION,
+    Keyword::EXCEPT,
+    Keyword::INTERSECT,
+    Keyword::MINUS,
+    Keyword::JOIN,
+    Keyword::STRAIGHT_JOIN,
+    Keyword::APPLY,
+    Keyword::PIVOT,
+    Keyword::UNPIVOT,
+    Keyword::MATCH_RECOGNIZE,
+    Keyword::OVER,
+    Keyword::IS,
+    Keyword::NOTNULL,
+    Keyword::IN,
+    Keyword::LIKE,
+    Keyword::ILIKE,
+    Keyword::SIMILAR,
+    Keyword::RLIKE,
+    Keyword::REGEXP,
+    Keyword::MATCH,
+    Keyword::MEMBER,
+    Keyword::OPERATOR,
+    Keyword::OVERLAPS,
+    Keyword::DIV,
+    Keyword::COLLATE,
+    Keyword::AT,
+    Keyword::INTERVAL,
+    Keyword::PRIOR,
+    Keyword::EXPLAIN,
+];
+
+struct CountRelations {
+    left: usize,
+}
+
+impl CountRelations {
+    fn one_more(&mut self) -> ControlFlow<()> {
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        }
+    }
+}
+
+impl Visitor for CountRelations {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, _table: &TableFactor) -> ControlFlow<()> {
+        self.one_more()
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        match expression {
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => self.one_more(),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read_only::check_read_only;
+
+    /// `count` times `part`, with `between` in between.
+    fn chain(part: &str, between: &str, count: usize) -> String {
+        vec![part; count].join(between)
+    }
+
+    #[track_caller]
+    fn refused(sql: &str, says: &str) {
+        let shown: String = sql.chars().take(60).collect();
+        match check_read_only(sql) {
+            Err(QueryError::Syntax { message }) => {
+                assert!(message.contains(says), "{shown}: {message}");
+            }
+            other => panic!("{shown}: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn taken(sql: &str) {
+        let shown: String = sql.chars().take(60).collect();
+        let checked = check_read_only(sql);
+        assert!(checked.is_ok(), "{shown}: {checked:?}");
+    }
+
+    #[test]
+    fn a_long_chain_is_an_error_and_no_crash() {
+        for sql in [
+            format!("select {}", chain("1", "+", 4_000)),
+            format!("select {}", chain("1", " - ", 4_000)),
+            format!("select {}", chain("'a'", "||", 4_000)),
+            format!("select 1{}", "::int".repeat(4_000)),
+            format!("select 1{}", " is null".repeat(4_000)),
+            format!("select a{}", "[1]".repeat(4_000)),
+            format!("select (a){}", ".b".repeat(4_000)),
+            format!("select cast(a as int{})", "[]".repeat(4_000)),
+            format!("select a{}", " collate c".repeat(4_000)),
+            format!("select 1 where {}", chain("a", " and ", 4_000)),
+            format!("select 1 where {}", chain("a", " OR ", 4_000)),
+            format!("select 1 where {}", chain("a", " = ", 4_000)),
+            chain("select 1", " union all ", 4_000),
+            chain("select 1", " except ", 4_000),
+            format!("select 1 from {}", chain("t", " cross join ", 4_000)),
+            format!("select 1 from t{}", " |> limit 1".repeat(4_000)),
+            format!("{} select 1", chain("explain", " ", 4_000)),
+        ] {
+            refused(&sql, "chains more than 500 operators; use IN (..) lists");
+        }
+    }
+
+    #[test]
+    fn a_chain_within_the_limit_is_taken() {
+        taken(&format!("select {}", chain("1", "+", 501)));
+        refused(&format!("select {}", chain("1", "+", 502)), "chains");
+        taken(&chain("select 1", " union all ", 400));
+    }
+
+    #[test]
+    fn lists_are_no_chains() {
+        taken(&format!(
+            "select 1 where a in ({})",
+            chain("-1", ", ", 9_000)
+        ));
+        taken(&format!("select {}", chain("count(*)", ", ", 2_000)));
+        taken(&format!(
+            "select {}",
+            chain("reports.runs.model", ", ", 2_000)
+        ));
+        taken(&format!("values {}", chain("(1, [1, 2])", ", ", 2_000)));
+    }
+
+    #[test]
+    fn the_whole_has_a_limit() {
+        let list = format!("select 1 where a in ({})", chain("1", ",", 30_000));
+        refused(&list, "tokens, and 50000 are the most");
+    }
+
+    #[test]
+    fn brackets_of_types_nest_within_a_limit() {
+        let sql = format!(
+            "select cast(a as {}int{})",
+            "nullable(".repeat(9_000),
+            ")".repeat(9_000)
+        );
+        refused(&sql, "nests too deeply");
+    }
+
+    #[test]
+    fn tables_and_subqueries_are_counted() {
+        let says = "more than 200 tables and subqueries";
+        taken(&format!("select 1 from {}", chain("t", ", ", 200)));
+        refused(&format!("select 1 from {}", chain("t", ", ", 201)), says);
+        let explained = format!("explain select 1 from {}", chain("t", ", ", 201));
+        refused(&explained, says);
+        let nested = format!("select 1 from {}", chain("(select 1) as t", ", ", 201));
+        refused(&nested, says);
+        refused(&format!("select {}", chain("(select 1)", ", ", 201)), says);
+    }
+}
