@@ -89,8 +89,8 @@ impl Wake for Shared {
     fn wake_by_ref(self: &Arc<Self>) {
         self.again.store(true, SeqCst);
         if !self.within.load(SeqCst) {
-            let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-            let task = task.clone();
+            // A copy, so that the lock is free again before anybody is woken.
+            let task = Waker::clone(&self.task.lock().unwrap_or_else(PoisonError::into_inner));
             task.wake();
         }
     }
