@@ -97,6 +97,19 @@ pub enum JobError {
         /// Why.
         reason: String,
     },
+    /// A profile keeps more requests in flight than this process may have connections.
+    #[error(
+        "{profile} keeps {concurrency} requests in flight, and this process may have {sockets} \
+         connections"
+    )]
+    Sockets {
+        /// The profile.
+        profile: String,
+        /// The most requests that it keeps in flight.
+        concurrency: usize,
+        /// The connections that there may be.
+        sockets: usize,
+    },
     /// This host refuses what the generator needs.
     #[error("the load generator cannot start: {reason}")]
     Generator {
@@ -122,6 +135,9 @@ impl JobError {
             Self::Spool { .. } => {
                 Some("choose a folder with room that this user may write: --spool DIR".to_string())
             }
+            Self::Sockets { .. } => Some(
+                "raise the limit of open files (`ulimit -n`), or lower --concurrency".to_string(),
+            ),
             Self::Generator { .. } => {
                 Some("see `ulimit -a`, and run fewer things here".to_string())
             }

@@ -56,9 +56,18 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(generic)?
 }
 
+/// Makes what is at a path outlive a power cut.
+fn sync(path: &FilePath, file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    tracing::trace!(path = %path.display(), "synced");
+    #[cfg(test)]
+    tests::was_synced(path);
+    Ok(())
+}
+
 fn sync_folder_of(path: &FilePath) -> io::Result<()> {
     match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
+        Some(folder) => sync(folder, &File::open(folder)?),
         None => Ok(()),
     }
 }
@@ -110,7 +119,7 @@ fn place(path: &FilePath, staging: &FilePath, payload: &PutPayload, mode: &PutMo
     create_folder_of(path).map_err(fail)?;
     // Where this fails, the file is somebody else's and not ours to remove.
     let file = File::create_new(staging).map_err(fail)?;
-    let placed = fill(file, payload)
+    let placed = fill(staging, file, payload)
         .map_err(fail)
         .and_then(|()| give_name(path, staging, mode));
     if placed.is_err() {
@@ -122,9 +131,9 @@ fn place(path: &FilePath, staging: &FilePath, payload: &PutPayload, mode: &PutMo
     sync_folder_of(path).map_err(fail)
 }
 
-fn fill(mut file: File, payload: &PutPayload) -> io::Result<()> {
+fn fill(path: &FilePath, mut file: File, payload: &PutPayload) -> io::Result<()> {
     payload.iter().try_for_each(|part| file.write_all(part))?;
-    file.sync_all()
+    sync(path, &file)
 }
 
 fn give_name(path: &FilePath, staging: &FilePath, mode: &PutMode) -> Result<()> {
@@ -211,7 +220,7 @@ impl ObjectStore for DurableLocal {
 
 fn sync_file(path: &FilePath) -> Result<()> {
     File::open(path)
-        .and_then(|file| file.sync_all())
+        .and_then(|file| sync(path, &file))
         .and_then(|()| sync_folder_of(path))
         .map_err(generic)
 }
@@ -243,8 +252,30 @@ impl MultipartUpload for DurableUpload {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use object_store::ObjectStoreExt as _;
+
+    /// What was synced so far, by any test of this process.
+    static SYNCED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+    /// Notes a sync: only a power cut would show that one is missing.
+    pub(super) fn was_synced(path: &FilePath) {
+        SYNCED
+            .lock()
+            .expect("no test holds it")
+            .push(path.to_path_buf());
+    }
+
+    /// What was synced in a folder so far, in order, by names below it.
+    fn synced_in(folder: &tempfile::TempDir) -> Vec<String> {
+        let all = SYNCED.lock().expect("no test holds it");
+        all.iter()
+            .filter_map(|path| path.strip_prefix(folder.path()).ok())
+            .map(|path| path.display().to_string())
+            .collect()
+    }
 
     fn in_folder(folder: &tempfile::TempDir, name: &str) -> Path {
         Path::from_absolute_path(folder.path().join(name)).expect("an absolute path")
@@ -280,6 +311,38 @@ mod tests {
             .expect("folder")
             .count();
         assert_eq!(names, 1);
+    }
+
+    /// A write is acknowledged when its bytes, its name and the names of all new folders above it
+    /// are on disk, and the bytes are there before the name.
+    #[tokio::test]
+    async fn every_way_of_writing_is_synced_before_it_is_acknowledged() {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = DurableLocal::default();
+        let put = in_folder(&folder, "a/b/x");
+        store.put(&put, "text".into()).await.expect("put");
+        let synced = synced_in(&folder);
+        let [made_a, made_b, bytes, name] = &synced[..] else {
+            panic!("two folders, a file and its name: {synced:?}")
+        };
+        assert_eq!((&made_a[..], &made_b[..], &name[..]), ("", "a", "a/b"));
+        assert!(bytes.starts_with("a/b/x#"), "{bytes}");
+
+        let before = synced.len();
+        store
+            .copy(&put, &in_folder(&folder, "c/x"))
+            .await
+            .expect("copy");
+        assert_eq!(synced_in(&folder)[before..], ["", "c/x", "c"]);
+
+        let before = synced_in(&folder).len();
+        let mut upload = store
+            .put_multipart(&in_folder(&folder, "d/x"))
+            .await
+            .expect("upload");
+        upload.put_part("text".into()).await.expect("part");
+        upload.complete().await.expect("complete");
+        assert_eq!(synced_in(&folder)[before..], ["", "d/x", "d"]);
     }
 
     #[tokio::test]

@@ -26,25 +26,28 @@ fn ask(server: SocketAddr, method: &str, path: &str, body: &str) -> String {
     reply
 }
 
-#[test]
-fn the_service_answers_what_was_measured_and_ends_when_told() {
-    let place = Place::new();
-    let simulated = Simulated::quick(&place);
-    place.done(&simulated.run(&["--profile", "smoke"]));
+/// A service with flags of its own, once it is ready.
+fn serving(place: &Place, flags: &[&str]) -> (Running, SocketAddr) {
     let server = nobody();
     let listen = server.to_string();
-    let mut serving = Running::start(
-        &mut place.command(&["serve", "--listen", &listen]),
-        Listen::ToResults,
-    );
+    let flags = [&["serve", "--listen", &listen], flags].concat();
+    let mut serving = Running::start(&mut place.command(&flags), Listen::ToResults);
     serving.wait_for(&listen);
-
-    assert!(ask(server, "GET", "/healthz", "").starts_with("HTTP/1.1 200"));
     // It listens before it has opened the warehouse, and says so.
     let deadline = Instant::now() + Duration::from_secs(20);
     while !ask(server, "GET", "/readyz", "").starts_with("HTTP/1.1 200") {
         assert!(Instant::now() < deadline, "it never became ready");
     }
+    (serving, server)
+}
+
+#[test]
+fn the_service_answers_what_was_measured_and_ends_when_told() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    place.done(&simulated.run(&["--profile", "smoke"]));
+    let (serving, server) = serving(&place, &[]);
+    assert!(ask(server, "GET", "/healthz", "").starts_with("HTTP/1.1 200"));
     let reply = ask(
         server,
         "POST",
@@ -70,6 +73,55 @@ fn the_service_answers_what_was_measured_and_ends_when_told() {
     serving.signal(Signal::SIGTERM);
     let answer = serving.end();
     assert_eq!(answer.code, Some(0), "{answer:?}");
+}
+
+#[test]
+fn the_service_has_the_limits_that_it_was_given() {
+    let place = Place::new();
+    let (_serving, server) = serving(&place, &["--max-rows", "2", "--timeout", "300ms"]);
+    let sql = |statement: &str| {
+        let body = format!(r#"{{"sql": "{statement}"}}"#);
+        ask(server, "POST", "/api/v1/sql", &body)
+    };
+    let reply = sql("select value from generate_series(1, 5)");
+    assert!(
+        reply.contains(r#""row_count":2,"truncated":true"#),
+        "{reply}"
+    );
+    let endless = "with recursive n as (select 1 as i union all select i + 1 from n) \
+                   select count(*) from n";
+    let reply = sql(endless);
+    assert!(reply.contains("limit of 300 ms"), "{reply}");
+    // A statement of a megabyte and more is no question.
+    let reply = sql(&format!("select '{}'", "x".repeat(1 << 20)));
+    assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
+    let reply = sql(&format!("select '{}'", "x".repeat((1 << 20) - 100)));
+    assert!(reply.starts_with("HTTP/1.1 200"), "{}", &reply[..200]);
+}
+
+/// A service that starts after a crash publishes what the crash left behind.
+#[test]
+fn the_service_publishes_what_was_left_in_the_spool() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let load = [
+        "--profile",
+        "stability",
+        "--rate",
+        "50",
+        "--duration",
+        "20s",
+    ];
+    let mut command = place.command(&simulated.run(&load));
+    let mut running = Running::start(&mut command, Listen::ToProgress);
+    running.wait_for("stability 50 req/s:");
+    running.signal(Signal::SIGKILL);
+    running.end();
+    assert_eq!(place.spooled().len(), 1);
+    let (_serving, server) = serving(&place, &[]);
+    assert_eq!(place.spooled(), [""; 0]);
+    let reply = ask(server, "GET", "/api/v1/runs", "");
+    assert!(reply.contains("incomplete"), "{reply}");
 }
 
 #[test]

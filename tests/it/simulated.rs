@@ -83,6 +83,11 @@ impl Drop for Simulated {
 
 /// A server that gives every request the same bytes, for as long as the test runs.
 pub(crate) fn server_that_says(reply: &'static str) -> SocketAddr {
+    server_that_answers(move |_| reply.to_owned())
+}
+
+/// A server that answers each request as it is told to, and then closes its connection.
+pub(crate) fn server_that_answers(answer: impl Fn(&str) -> String + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
     thread::spawn(move || {
@@ -90,8 +95,9 @@ pub(crate) fn server_that_says(reply: &'static str) -> SocketAddr {
             let mut stream = stream.expect("loopback works");
             let mut request = [0; 65_536];
             // A client may leave at any time.
-            if stream.read(&mut request).is_ok() {
-                stream.write_all(reply.as_bytes()).ok();
+            if let Ok(bytes) = stream.read(&mut request) {
+                let request = String::from_utf8_lossy(&request[..bytes]);
+                stream.write_all(answer(&request).as_bytes()).ok();
             }
         }
     });

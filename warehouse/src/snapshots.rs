@@ -215,3 +215,39 @@ impl Snapshots {
         self.engine.memory_limit()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_ingest::delta;
+
+    use super::*;
+    use crate::engine::WarehouseOptions;
+
+    /// A run's facts are there before its row in `runs`: read the other way round, a run that is
+    /// published in between would be visible without its facts.
+    #[tokio::test]
+    async fn runs_are_read_before_facts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("warehouse").display().to_string();
+        let location = WarehouseLocation::parse(&path).expect("a path");
+        for table in [Table::Ticks, Table::Runs] {
+            delta::open_or_create(&location, table)
+                .await
+                .expect("a table");
+        }
+        let log = location
+            .folder()
+            .join(Table::Runs.path())
+            .join("_delta_log");
+        std::fs::write(log.join("00000000000000000001.json"), "no commit").expect("a file");
+        let engine = Engine::new(&location, &WarehouseOptions::default()).expect("an engine");
+        let snapshots = Snapshots::unopened(&location, &Arc::new(engine)).await;
+        let snapshots = snapshots.expect("a set");
+        let read = snapshots.table(Table::Ticks).await;
+        assert!(read.is_err(), "nobody can tell what is visible");
+        assert!(
+            snapshots.tables[&Table::Ticks].get().is_none(),
+            "facts wait for what is visible"
+        );
+    }
+}

@@ -161,8 +161,19 @@ mod tests {
         RecordBatch::try_from_iter([("a", Arc::new(column) as _)]).expect("one column")
     }
 
-    /// A stream of `batches`, after which `then` is awaited.
+    /// A stream of `batches`, after which `then` is awaited; there is time enough for it.
     fn stream(
+        runtime: &QueryRuntime,
+        batches: Vec<RecordBatch>,
+        then: impl Future<Output = WorkEnd> + Send + 'static,
+        max_rows: Option<usize>,
+    ) -> QueryStream {
+        stream_within(Duration::from_secs(60), runtime, batches, then, max_rows)
+    }
+
+    /// As [`stream`], with a limit.
+    fn stream_within(
+        timeout: Duration,
         runtime: &QueryRuntime,
         batches: Vec<RecordBatch>,
         then: impl Future<Output = WorkEnd> + Send + 'static,
@@ -177,7 +188,6 @@ mod tests {
             }
             then.await
         });
-        let timeout = Duration::from_millis(200);
         let schema = Schema::new(vec![Field::new("a", DataType::Int64, false)]);
         let deadline = Box::pin(tokio::time::sleep(timeout));
         QueryStream::new(
@@ -218,7 +228,8 @@ mod tests {
     async fn work_that_never_yields_is_left_behind_at_the_deadline() {
         let runtime = QueryRuntime::start(1).expect("threads start");
         let (release, held) = std::sync::mpsc::channel::<()>();
-        let mut stream = stream(
+        let mut stream = stream_within(
+            Duration::from_millis(200),
             &runtime,
             vec![batch(&[1])],
             async move {

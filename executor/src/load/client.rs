@@ -21,11 +21,13 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT,
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION,
+    TRANSFER_ENCODING, USER_AGENT,
 };
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use plimsoll_ingest::TimestampSource;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -183,10 +185,11 @@ pub struct Call {
 pub struct CallEnd {
     /// How the body ended.
     pub end: BodyEnd,
-    /// When the last byte was received; `None` where none was.
+    /// When the last byte was received, or the mark that ends the reply where its body went on
+    /// after it; `None` where no byte was.
     pub received_ns: Option<i64>,
-    /// When the call was over: the last byte of a body that came to its end; else the moment
-    /// when no more was waited for.
+    /// When the call was over: the last byte of a body that came to its end, or the end of the
+    /// connection where nothing else ends the body; else the moment when no more was waited for.
     pub over_ns: i64,
     /// Who took the receive times.
     pub timestamp_source: TimestampSource,
@@ -219,10 +222,14 @@ impl std::fmt::Debug for Connection {
 pub struct Progress {
     all_by_kernel: bool,
     received_ns: Option<i64>,
+    /// When the reply said that it is complete.
+    done_ns: Option<i64>,
     retries: i64,
     server: Option<String>,
     /// The body was left before its end.
     left: bool,
+    /// When the connection ended, where that ended the body.
+    closed_ns: Option<i64>,
 }
 
 impl Default for Progress {
@@ -230,9 +237,11 @@ impl Default for Progress {
         Self {
             all_by_kernel: true,
             received_ns: None,
+            done_ns: None,
             retries: 0,
             server: None,
             left: false,
+            closed_ns: None,
         }
     }
 }
@@ -242,11 +251,11 @@ impl Progress {
     /// unless the end of the body says better.
     pub fn end(self, end: BodyEnd, now_ns: i64) -> CallEnd {
         let whole = end == BodyEnd::Complete && !self.left;
-        let last = self.received_ns.filter(|_| whole);
+        let last = self.received_ns.max(self.closed_ns).filter(|_| whole);
         let stamped = self.received_ns.is_some() && self.all_by_kernel;
         CallEnd {
             end,
-            received_ns: self.received_ns,
+            received_ns: self.done_ns.or(self.received_ns),
             over_ns: last.unwrap_or(now_ns),
             timestamp_source: match stamped {
                 true => TimestampSource::Kernel,
@@ -361,27 +370,41 @@ impl Client {
         let stamps = connection.stamps.clone();
         let answered = connection.drive(|cx| response.as_mut().poll(cx)).await;
         drop(response);
-        let mut body = self.on_head(answered?, &stamps, reply, progress);
+        let answered = answered?;
+        let is_framed = [CONTENT_LENGTH, TRANSFER_ENCODING]
+            .iter()
+            .any(|name| answered.headers().contains_key(name));
+        let mut body = self.on_head(answered, &stamps, reply, progress);
+        let mut leave_at = None;
         loop {
             let next = connection.drive(|cx| Pin::new(&mut body).poll_frame(cx));
             let frame = match reply.is_done() {
                 false => next.await,
-                true => match tokio::time::timeout(REST, next).await {
-                    Ok(frame) => frame,
-                    Err(_) => {
-                        progress.left = true;
-                        return Ok(());
+                true => {
+                    let leave_at = *leave_at.get_or_insert_with(|| Instant::now() + REST);
+                    match tokio::time::timeout_at(leave_at, next).await {
+                        Ok(frame) => frame,
+                        Err(_) => {
+                            progress.left = true;
+                            return Ok(());
+                        }
                     }
-                },
+                }
             };
             let Some(frame) = frame else { break };
             if let Ok(bytes) = frame?.into_data() {
                 let at_ns = self.note(&stamps, progress);
                 reply.on_chunk(at_ns, &bytes);
+                if reply.is_done() {
+                    progress.done_ns.get_or_insert(at_ns);
+                }
             }
         }
         // The end of the body may have come with a read of its own.
         self.note(&stamps, progress);
+        if !is_framed {
+            progress.closed_ns = stamps.ended_ns(&self.clock);
+        }
         let ready = poll_fn(|cx| {
             connection.advance(cx);
             Poll::Ready(!connection.closed && connection.sender.poll_ready(cx).is_ready())

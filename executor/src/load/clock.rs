@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::timer::{monotonic_ns, realtime_ns};
+use crate::timer::{MonotonicAnchor, monotonic_ns, realtime_ns};
 
 /// Between two samples of the distance the clocks may drift apart, not jump.
 const STEP: Duration = Duration::from_millis(5);
@@ -31,7 +31,7 @@ fn distance() -> i64 {
 /// Moments of one run, in ns since its start.
 #[derive(Debug)]
 pub struct RunClock {
-    started: Instant,
+    anchor: MonotonicAnchor,
     monotonic_start_ns: i64,
     realtime_start_ns: i64,
     distance: Cell<i64>,
@@ -41,11 +41,10 @@ pub struct RunClock {
 impl RunClock {
     /// Begins a run now.
     pub fn start() -> Self {
-        let started = Instant::now();
         let monotonic_start_ns = monotonic_ns();
         let distance = distance();
         Self {
-            started,
+            anchor: MonotonicAnchor::now(),
             monotonic_start_ns,
             realtime_start_ns: monotonic_start_ns + distance,
             distance: Cell::new(distance),
@@ -60,7 +59,8 @@ impl RunClock {
 
     /// The instant of a moment, for timers.
     pub fn instant(&self, at_ns: i64) -> Instant {
-        self.started + Duration::from_nanos(u64::try_from(at_ns).unwrap_or(0))
+        let reading_ns = self.monotonic_start_ns.saturating_add(at_ns.max(0));
+        self.anchor.instant_at(reading_ns)
     }
 
     /// The moment of a wall-clock time that the kernel took.

@@ -6,21 +6,22 @@
 
 mod brake;
 mod due;
+mod in_flight;
 mod opening;
 mod record;
 mod request;
 mod second;
+mod send;
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use plimsoll_ingest::Phase;
-use plimsoll_ingest::spool::SendRow;
 use tokio::sync::{mpsc, watch};
 
 use super::abort::{AbortRules, AbortWatch};
 use super::arrivals::Arrivals;
-use super::chat::{ChatOptions, ChatRequest, Message};
+use super::chat::ChatOptions;
 use super::client::Client;
 use super::clock::RunClock;
 use super::live::{Progress, Recent};
@@ -28,14 +29,15 @@ use super::profile::{StageEnd, StagePlan};
 use super::recorder::Recorder;
 use super::rows::Measured;
 use super::stop::{Brake, StopSignal};
-use super::trace::RequestIdentity;
-use super::workload::{Prompt, PromptSource};
+use super::workload::PromptSource;
 use crate::timer::PreciseTimer;
 use crate::verdict::Ending;
 
 use due::{Due, nanos};
+use in_flight::InFlight;
 pub(crate) use request::RequestShape;
-use request::{Ended, Prepared, Request};
+use request::{Ended, Prepared};
+use send::Sent;
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// The loop looks after itself so often: progress, brake, clocks, spool.
@@ -95,14 +97,13 @@ pub(crate) struct Generator {
     recorder: Recorder,
     ended: mpsc::UnboundedReceiver<Ended>,
     report: mpsc::UnboundedSender<Ended>,
-    cancel: watch::Sender<bool>,
     brake: watch::Receiver<Brake>,
     watch: AbortWatch,
     recent: Recent,
     next_request: u64,
     next_stage: i64,
     steady_begun: usize,
-    in_flight: usize,
+    in_flight: InFlight,
     sent: u64,
     ok: u64,
     errors: u64,
@@ -143,12 +144,11 @@ impl Generator {
             recorder,
             ended,
             report,
-            cancel: watch::Sender::new(false),
             recent: Recent::default(),
             next_request: 0,
             next_stage: 0,
             steady_begun: 0,
-            in_flight: 0,
+            in_flight: InFlight::default(),
             sent: 0,
             ok: 0,
             errors: 0,
@@ -228,11 +228,21 @@ impl Generator {
         let planned = stage.ends_ns.map_or(0, |ends_ns| ends_ns - started_ns);
         self.record(&stage, planned);
         while self.ending.is_none() && !self.is_over(&mut stage) {
-            self.send_what_is_due(&mut stage);
-            if stage.prepared.is_none() {
-                stage.prepared = Some(self.prepare_next(&stage.prompts));
+            match self.send_what_is_due(&mut stage) {
+                // Whatever is owed, requests that are on their way have their turn.
+                Sent::SomeOfIt => tokio::task::yield_now().await,
+                Sent::AllOfIt => {
+                    if stage.prepared.is_none() {
+                        stage.prepared = Some(self.prepare_next(&stage.prompts));
+                    }
+                    self.wait(&mut stage).await;
+                }
             }
-            self.wait(&mut stage).await;
+            // All that has ended by now, before the next look at the clock.
+            while let Ok(ended) = self.ended.try_recv() {
+                self.on_end(ended, Some(&mut stage));
+            }
+            self.look_after(Some(&stage));
         }
         if let Some(unsent) = stage.prepared.take() {
             // Its number goes to the next request: numbers have no gaps.
@@ -267,41 +277,6 @@ impl Generator {
         }
     }
 
-    fn send_what_is_due(&mut self, stage: &mut Current) {
-        if self.brake.has_changed().unwrap_or(false) {
-            self.heed_brake_in(stage);
-        }
-        let paused = *self.brake.borrow() == Brake::Paused;
-        loop {
-            let now_ns = self.clock.now_ns();
-            let due_ns = stage.due.next_ns();
-            let Some(due_ns) = due_ns.filter(|due_ns| *due_ns <= now_ns) else {
-                return;
-            };
-            let past_end = stage.ends_ns.is_some_and(|ends_ns| due_ns >= ends_ns);
-            if past_end || stage.left == Some(0) {
-                return;
-            }
-            let closed = matches!(stage.due, Due::Closed(_));
-            if paused && closed {
-                return;
-            }
-            stage.due.take();
-            self.tick.offered += 1;
-            stage.left = stage.left.map(|left| left - 1);
-            if paused || self.in_flight >= self.outside.in_flight_limit {
-                stage.missed += 1;
-                self.missed += 1;
-                continue;
-            }
-            let prepared = stage
-                .prepared
-                .take()
-                .unwrap_or_else(|| self.prepare_next(&stage.prompts));
-            self.dispatch(stage.number, stage.phase, due_ns, prepared);
-        }
-    }
-
     async fn wait(&mut self, stage: &mut Current) {
         let paused = *self.brake.borrow() == Brake::Paused;
         let due_ns = stage.due.next_ns().filter(|_| !paused);
@@ -312,68 +287,61 @@ impl Generator {
         ]
         .into_iter()
         .flatten()
-        .fold(self.next_round_ns.min(self.next_tick_ns), i64::min);
+        .fold(self.next_look_ns(), i64::min);
+        if until_ns <= self.clock.now_ns() {
+            // A sleep that is over at once would let nobody else have a turn.
+            tokio::task::yield_now().await;
+            return;
+        }
         tokio::select! {
             biased;
             ended = self.ended.recv() => {
                 self.on_end(ended.expect("the loop holds a sender"), Some(stage));
-                // Whatever else has ended by now, before the next look at the clock.
-                while let Ok(ended) = self.ended.try_recv() {
-                    self.on_end(ended, Some(stage));
-                }
             }
             () = self.timer.sleep_until(self.clock.instant(until_ns)) => {}
             _ = self.brake.changed() => {
                 self.heed_brake_in(stage);
             }
         }
-        self.look_after(Some(stage));
     }
 
-    /// Waits for the requests in flight, up to their timeout, and gives up the rest.
+    /// Waits for the requests in flight, each up to its timeout; those of a run that has to end
+    /// early up to a grace.
     async fn drain(&mut self) {
-        let stopped = |ending: &Option<Ending>| {
-            matches!(ending, Some(Ending::Stopped(_) | Ending::Aborted(_)))
-        };
-        let mut grace = match stopped(&self.ending) {
-            true => STOP_GRACE.min(self.shape.timeout),
-            false => self.shape.timeout,
-        };
-        let began_ns = self.clock.now_ns();
-        while self.in_flight > 0 {
-            let deadline_ns = began_ns + nanos(grace);
+        self.stop_holding_back();
+        let mut give_up_ns: Option<i64> = None;
+        while self.in_flight.count() > 0 {
             let now_ns = self.clock.now_ns();
-            if now_ns >= deadline_ns {
-                self.cancel.send_replace(true);
+            if self.ending.is_some() {
+                let give_up_ns = give_up_ns.get_or_insert(now_ns + nanos(STOP_GRACE));
+                if *give_up_ns <= now_ns {
+                    self.in_flight.cancel();
+                }
             }
-            let until_ns = if now_ns < deadline_ns {
-                deadline_ns.min(self.next_round_ns)
-            } else {
-                self.next_round_ns
-            };
+            let grace_ns = give_up_ns.filter(|give_up_ns| *give_up_ns > now_ns);
+            let until_ns = grace_ns.unwrap_or(i64::MAX).min(self.next_look_ns());
             tokio::select! {
                 biased;
                 ended = self.ended.recv() => {
                     self.on_end(ended.expect("the loop holds a sender"), None);
                 }
                 () = self.timer.sleep_until(self.clock.instant(until_ns)) => {}
-                _ = self.brake.changed() => {
-                    let was_stopped = stopped(&self.ending);
-                    self.heed_brake();
-                    if !was_stopped && stopped(&self.ending) {
-                        let since = self.clock.now_ns() - began_ns;
-                        grace = STOP_GRACE + Duration::from_nanos(u64::try_from(since).unwrap_or(0));
-                    }
-                }
+                _ = self.brake.changed() => self.heed_stop(),
             }
             self.look_after(None);
         }
-        self.cancel.send_replace(false);
     }
 
-    /// What has to be done a few times a second.
+    /// When the loop has to look after itself next.
+    fn next_look_ns(&self) -> i64 {
+        let deadline_ns = self.in_flight.next_deadline_ns().unwrap_or(i64::MAX);
+        deadline_ns.min(self.next_round_ns).min(self.next_tick_ns)
+    }
+
+    /// What has to be done a few times a second, or at a request's deadline.
     fn look_after(&mut self, stage: Option<&Current>) {
         let now_ns = self.clock.now_ns();
+        self.in_flight.expire(now_ns);
         while now_ns >= self.next_tick_ns {
             self.push_tick(stage);
         }
@@ -384,7 +352,10 @@ impl Generator {
         self.clock.resample();
         if self.ending.is_none() {
             let at = Duration::from_nanos(u64::try_from(now_ns).unwrap_or(0));
-            self.ending = self.watch.check(at, self.in_flight).map(Ending::Aborted);
+            self.ending = self
+                .watch
+                .check(at, self.in_flight.count())
+                .map(Ending::Aborted);
         }
         if !self.recorder.flush() && self.ending.is_none() {
             self.ending = Some(Ending::Incomplete(
@@ -402,13 +373,15 @@ impl Generator {
         }) = stage
         {
             // A slot falls free when the reply is there, not when we notice.
-            slots.give_back(ended.freed_ns.min(self.clock.now_ns()), self.in_flight);
+            let now_ns = self.clock.now_ns();
+            slots.give_back(ended.freed_ns.min(now_ns), self.in_flight.count());
         }
         self.recorder.waiting().ended.push(ended.measured);
     }
 
     fn count_end(&mut self, measured: &Measured) {
-        self.in_flight -= 1;
+        self.in_flight
+            .end(measured.trace.identity.request_id as u64);
         let ok = measured.is_ok();
         self.ok += u64::from(ok);
         self.errors += u64::from(!ok);
@@ -425,66 +398,5 @@ impl Generator {
             Duration::from_nanos(u64::try_from(done_ns).unwrap_or(0)),
             ok,
         );
-    }
-
-    fn take_request_id(&mut self) -> u64 {
-        let request_id = self.next_request;
-        self.next_request += 1;
-        request_id
-    }
-
-    fn prepare_next(&mut self, prompts: &PromptSource) -> Prepared {
-        let request_id = self.take_request_id();
-        self.prepare(request_id, prompts.next(request_id))
-    }
-
-    fn prepare(&self, request_id: u64, prompt: Prompt) -> Prepared {
-        let body = ChatRequest {
-            model: &self.shape.model,
-            messages: &[Message::user(&prompt.text)],
-            output_tokens: Some(prompt.output_tokens_asked),
-            options: self.shape.options,
-        }
-        .body();
-        Prepared {
-            request_id,
-            prompt,
-            body: body.into(),
-        }
-    }
-
-    fn dispatch(&mut self, stage: i64, phase: Phase, scheduled_ns: i64, prepared: Prepared) {
-        let begun_ns = self.clock.now_ns();
-        let request_id = prepared.request_id as i64;
-        self.in_flight += 1;
-        self.sent += 1;
-        self.recorder.waiting().sends.push(SendRow {
-            request_id,
-            stage,
-            scheduled_ns,
-            sent_ns: begun_ns,
-        });
-        let request = Request {
-            client: self.client.clone(),
-            clock: self.clock.clone(),
-            shape: self.shape.clone(),
-            identity: RequestIdentity {
-                request_id,
-                stage,
-                phase,
-                workload_class: Some(prepared.prompt.class),
-            },
-            prompt_tokens: prepared.prompt.prompt_tokens_asked,
-            output_tokens: prepared.prompt.output_tokens_asked,
-            body: prepared.body,
-            scheduled_ns,
-        };
-        let report = self.report.clone();
-        let cancel = self.cancel.subscribe();
-        tokio::task::spawn_local(async move {
-            let measured = request.run(cancel).await;
-            // The loop is gone only when its run was given up as a whole.
-            report.send(measured).ok();
-        });
     }
 }

@@ -53,6 +53,8 @@ pub struct Stamps {
     user_ns: Cell<i64>,
     /// Reads that brought bytes.
     reads: Cell<u64>,
+    /// Monotonic ns after the read that found the end of the stream.
+    end_ns: Cell<Option<i64>>,
 }
 
 /// When bytes were received, and who says so.
@@ -68,6 +70,12 @@ impl Stamps {
     /// How many reads brought bytes so far.
     pub fn reads(&self) -> u64 {
         self.reads.get()
+    }
+
+    /// When the end of the stream was seen, in ns since the run's start; the kernel stamps no end.
+    pub fn ended_ns(&self, clock: &RunClock) -> Option<i64> {
+        let end_ns = self.end_ns.get()?;
+        Some(end_ns - clock.monotonic_start_ns())
     }
 
     /// When the bytes of the last read were received.
@@ -164,13 +172,13 @@ impl AsyncRead for StampedStream {
                 let room = scratch.len().min(buf.remaining());
                 let (bytes, wall_ns) = receive(fd, &mut scratch[..room], &mut this.control)?;
                 buf.put_slice(&scratch[..bytes]);
-                Ok((bytes, bytes < room, wall_ns))
+                Ok((bytes, room, wall_ns))
             });
             match received {
-                Ok((bytes, drained, wall_ns)) => {
+                Ok((bytes, room, wall_ns)) => {
                     // Fewer bytes than asked for: the next read would find
                     // nothing, and its system call is spared.
-                    if drained && bytes > 0 {
+                    if bytes < room && bytes > 0 {
                         ready.clear_ready();
                     }
                     // The end of the stream brings no bytes, whose time it could be.
@@ -178,6 +186,8 @@ impl AsyncRead for StampedStream {
                         this.stamps.kernel_ns.set(wall_ns);
                         this.stamps.user_ns.set(monotonic_ns());
                         this.stamps.reads.set(this.stamps.reads.get() + 1);
+                    } else if room > 0 {
+                        this.stamps.end_ns.set(Some(monotonic_ns()));
                     }
                     return Poll::Ready(Ok(()));
                 }
@@ -287,7 +297,9 @@ mod tests {
             received.at_ns
         );
         drop(theirs);
+        assert_eq!(ours.stamps().ended_ns(&clock), None);
         assert_eq!(ours.read(&mut bytes).await.expect("the end"), 0);
+        assert!(ours.stamps().ended_ns(&clock) >= Some(late));
         assert_eq!(
             ours.stamps().received(&clock),
             received,

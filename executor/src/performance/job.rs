@@ -30,6 +30,7 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) async fn run(self) -> Result<JobOutcome, JobError> {
+        self.check_sockets()?;
         let job_id = JobId::new(self.queued_at);
         self.progress.send_replace(Progress::Probing);
         let endpoint = &self.request.endpoint;
@@ -61,10 +62,6 @@ impl Job {
         let mut runs: Vec<RunOutcome> = Vec::new();
         let last = self.request.profiles.len().saturating_sub(1);
         for (index, profile) in self.request.profiles.iter().enumerate() {
-            // Stopped while the run before was written: nothing more is to be sent.
-            if let (Brake::Stopped { .. }, false) = (self.stop.brake(), runs.is_empty()) {
-                break;
-            }
             let so_far = runs
                 .iter()
                 .filter_map(|run| run.run.verdict.parse().ok())
@@ -97,6 +94,23 @@ impl Job {
             verdict,
             runs,
         })
+    }
+
+    /// Refuses loads that are sure not to be kept up: a slot without a connection stands empty.
+    fn check_sockets(&self) -> Result<(), JobError> {
+        for profile in &self.request.profiles {
+            let plan = profile.plan();
+            let most = plan.iter().filter_map(|stage| stage.arrivals.concurrency());
+            let most = most.map(|concurrency| concurrency.get() as usize).max();
+            if let Some(concurrency) = most.filter(|most| *most > self.sockets) {
+                return Err(JobError::Sockets {
+                    profile: profile.name().to_string(),
+                    concurrency,
+                    sockets: self.sockets,
+                });
+            }
+        }
+        Ok(())
     }
 
     async fn publish(

@@ -101,7 +101,11 @@ impl Measurement<'_> {
             recorder,
         );
         self.job.progress.send_replace(Progress::Probing);
-        let failure = self.probe(&mut generator, settings.timeout).await;
+        let failure = match self.job.stop.brake() {
+            // Stopped while the job's run before was written: this one is its end, and says so.
+            Brake::Stopped { .. } => None,
+            _ => self.probe(&mut generator, settings.timeout).await,
+        };
         let ending = match (&failure, self.job.stop.brake()) {
             (_, Brake::Stopped { by }) => Ending::Stopped(by),
             (Some(failure), _) => Ending::Failed(failure.to_string()),

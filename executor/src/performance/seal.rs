@@ -152,12 +152,8 @@ impl Summary {
             contents,
             rows: &rows,
         };
-        let (stats, steady, lag) = columns.stats()?;
+        let (stats, steady, lag_p99) = columns.stats()?;
         let steady_stats = stats.iter().filter(|stage| stage.phase == Phase::Steady);
-        let open = |stage: &&StageStats| stage.offered_rps.is_some();
-        let has_open_loop = steady_stats.clone().any(|stage| open(&stage));
-        // In a closed loop nothing was scheduled before it was sent.
-        let lag_p99 = lag.filter(|_| has_open_loop);
         let reports = steady_stats.map(StageStats::generator);
         let generator = GeneratorReport {
             schedule_lag_ns_p99: lag_p99,
@@ -310,8 +306,7 @@ impl Columns<'_> {
                 e2e: e2e[index],
                 queue: queue[index],
             };
-            let open = self.rows[index].offered_rps.is_some();
-            let lag = lag[index].filter(|_| open).map(|lag| lag.p99);
+            let lag = lag[index].map(|lag| lag.p99);
             tally.finish(latencies, lag, in_flight[index])
         });
         let all = StageLatencies {

@@ -31,9 +31,10 @@ impl<'a> Limit<'a> {
 
     /// What spoils the finding: a generator that did not do its part where the answer lies.
     ///
-    /// A stage that passed although requests were sent late has passed, for latency counts from the
+    /// A stage that passed although arrivals were sent late has passed, for latency counts from the
     /// schedule; one that failed may have failed by the generator's fault. Arrivals that were never
-    /// sent make a stage easier, so that they spoil both.
+    /// sent make a stage easier, so that they spoil both; so do slots of a closed loop that stood
+    /// empty.
     pub(super) fn spoiled_by(&self) -> Vec<VerdictReason> {
         let broken = |stage: &StageStats| {
             let stage_number = stage.stage;
@@ -44,10 +45,11 @@ impl<'a> Limit<'a> {
                 .filter(|rule| !rule.met)
                 .map(move |rule| VerdictReason::of_stage(stage_number, rule))
         };
+        let has_schedule = self.holds.is_some_and(|stage| stage.offered_rps.is_some());
         let holds = self.holds.into_iter().flat_map(broken);
         let breaks = self.breaks.into_iter().flat_map(broken);
         holds
-            .filter(|reason| reason.rule == "missed")
+            .filter(|reason| !has_schedule || reason.rule == "missed")
             .chain(breaks)
             .collect()
     }

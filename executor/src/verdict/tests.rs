@@ -322,6 +322,27 @@ fn a_generator_that_was_late_where_the_limit_lies_spoils_the_finding() {
     );
 }
 
+/// A slot that stood empty made the load lighter than the stage says.
+#[test]
+fn a_closed_loop_whose_slots_stood_empty_spoils_the_finding() {
+    let closed = |stage: StageStats| StageStats {
+        offered_rps: None,
+        achieved_ratio: None,
+        backlog: None,
+        ..stage
+    };
+    let mut stages: Vec<_> = ladder().into_iter().map(closed).collect();
+    stages[3] = failing(stages[3]);
+    stages[2].schedule_lag_ns_p99 = Some(20 * MS);
+    let found = judged(Judgement::LimitFinding, "error_rate=1%", &stages);
+    assert_eq!(found.verdict, Verdict::Invalid);
+    assert_eq!(rules(&found), [("schedule_lag_p99", Some(2), false)]);
+    stages[2].schedule_lag_ns_p99 = Some(MS);
+    stages[1].schedule_lag_ns_p99 = Some(20 * MS);
+    let found = judged(Judgement::LimitFinding, "error_rate=1%", &stages);
+    assert_eq!(found.verdict, Verdict::Passed, "below the limit");
+}
+
 #[test]
 fn a_changed_environment_makes_the_run_invalid() {
     let (objectives, stages) = (slo("error_rate=1%"), ladder());

@@ -1,6 +1,8 @@
 //! The executor as a whole: jobs against the simulator, over real sockets,
 //! into real tables.
 
+mod connections;
 mod faults;
 mod jobs;
+mod stops;
 mod world;

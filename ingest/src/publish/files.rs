@@ -32,8 +32,10 @@ const ROW_GROUP_BYTES: usize = 4 << 20;
 const PAGE_BYTES: usize = 256 << 10;
 const PAGE_ROWS: usize = 20_000;
 const LIST_PAGE_ROWS: usize = 1_000;
-/// Bytes that an upload gathers before it sends a part.
-const UPLOAD_BUFFER: usize = 8 << 20;
+/// Bytes of a part of an upload, and how many parts may be under way while the next is gathered: an
+/// upload holds these in memory. No store takes smaller parts.
+const PART_BYTES: usize = 5 << 20;
+const PARTS_UNDER_WAY: usize = 1;
 
 fn properties(table: Table) -> WriterProperties {
     let level = ZstdLevel::try_new(3).expect("3 is a level of zstd");
@@ -140,6 +142,7 @@ pub(crate) struct RunFiles {
     publisher: String,
     store: Arc<dyn ObjectStore>,
     file_schema: SchemaRef,
+    file_limit: usize,
     current: Option<OpenFile>,
     done: Vec<Add>,
 }
@@ -167,6 +170,7 @@ impl RunFiles {
             publisher: RunId::new(Timestamp::now()).short(),
             store,
             file_schema: Arc::new(arrow::datatypes::Schema::new(fields)),
+            file_limit: FILE_LIMIT,
             current: None,
             done: Vec::new(),
         }
@@ -200,7 +204,8 @@ impl RunFiles {
             let path = self.next_path();
             let target =
                 Path::parse(&path).map_err(|error| ParquetError::External(error.into()))?;
-            let upload = BufWriter::with_capacity(self.store.clone(), target, UPLOAD_BUFFER);
+            let upload = BufWriter::with_capacity(self.store.clone(), target, PART_BYTES)
+                .with_max_concurrency(PARTS_UNDER_WAY);
             let properties = properties(self.table);
             let writer =
                 AsyncArrowWriter::try_new(upload, self.file_schema.clone(), Some(properties))?;
@@ -214,7 +219,7 @@ impl RunFiles {
         let open = self.current.as_mut().expect("was just opened");
         open.statistics.add(self.table, &batch);
         open.writer.write(&batch).await?;
-        if open.writer.bytes_written() + open.writer.in_progress_size() > FILE_LIMIT {
+        if open.writer.bytes_written() + open.writer.in_progress_size() > self.file_limit {
             self.close_current().await?;
         }
         Ok(())
@@ -260,15 +265,7 @@ mod tests {
     async fn a_file_leaves_out_its_partition_and_the_log_says_what_is_in_it() {
         let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
         let run_id = RunId::new(Timestamp::from_micros(1_700_000_000_000_000));
-        let row = |request_id| ChunksRow {
-            run_id,
-            run_key: run_id.run_key(),
-            date: run_id.date(),
-            request_id,
-            at_ns: vec![5, 10],
-            tokens: None,
-        };
-        let batch = ChunksRow::to_batch(&[row(3), row(9)]).expect("batch");
+        let batch = chunks(run_id, 3..10);
         let mut files = RunFiles::new(Table::Chunks, run_id, store.clone());
         files.write(&batch).await.expect("write");
         let adds = files.finish().await.expect("finish");
@@ -280,9 +277,8 @@ mod tests {
             "{}",
             add.path
         );
-        let stats: Value =
-            serde_json::from_str(add.stats.as_deref().expect("stats")).expect("JSON");
-        assert_eq!(stats["numRecords"], 2);
+        let stats = statistics(add);
+        assert_eq!(stats["numRecords"], 7);
         assert_eq!(stats["minValues"]["request_id"], 3);
         assert_eq!(stats["maxValues"]["request_id"], 9);
         assert_eq!(stats["minValues"]["run_key"], run_id.run_key());
@@ -295,7 +291,65 @@ mod tests {
         let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes)
             .expect("Parquet");
         assert!(reader.schema().field_with_name("date").is_err());
-        assert_eq!(reader.metadata().file_metadata().num_rows(), 2);
+        assert_eq!(reader.metadata().file_metadata().num_rows(), 7);
+    }
+
+    fn chunks(run_id: RunId, ids: std::ops::Range<i64>) -> RecordBatch {
+        let row = |request_id| ChunksRow {
+            run_id,
+            run_key: run_id.run_key(),
+            date: run_id.date(),
+            request_id,
+            at_ns: vec![5, 10],
+            tokens: None,
+        };
+        ChunksRow::to_batch(&ids.map(row).collect::<Vec<_>>()).expect("batch")
+    }
+
+    fn statistics(add: &Add) -> Value {
+        serde_json::from_str(add.stats.as_deref().expect("stats")).expect("JSON")
+    }
+
+    #[tokio::test]
+    async fn statistics_are_those_of_all_batches_of_a_file() {
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let run_id = RunId::new(Timestamp::now());
+        let mut files = RunFiles::new(Table::Chunks, run_id, store);
+        for ids in [4..9, 0..2, 20..30, 10..11] {
+            files.write(&chunks(run_id, ids)).await.expect("write");
+        }
+        let adds = files.finish().await.expect("finish");
+        let [add] = &adds[..] else {
+            panic!("one file: {adds:?}")
+        };
+        let statistics = statistics(add);
+        assert_eq!(statistics["numRecords"], 18);
+        assert_eq!(statistics["minValues"]["request_id"], 0);
+        assert_eq!(statistics["maxValues"]["request_id"], 29);
+    }
+
+    #[tokio::test]
+    async fn a_full_file_is_followed_by_another_under_a_name_of_its_own() {
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let run_id = RunId::new(Timestamp::now());
+        let mut files = RunFiles::new(Table::Chunks, run_id, store.clone());
+        files.file_limit = 1;
+        for ids in [0..3, 3..5, 5..9] {
+            files.write(&chunks(run_id, ids)).await.expect("write");
+        }
+        let adds = files.finish().await.expect("finish");
+        let rows: Vec<_> = adds
+            .iter()
+            .map(|add| statistics(add)["numRecords"].clone())
+            .collect();
+        assert_eq!(rows, [3, 2, 4]);
+        for add in &adds {
+            let path = Path::parse(&add.path).expect("path");
+            let there = store.head(&path).await.expect("a file for each name");
+            assert_eq!(there.size as i64, add.size, "{}", add.path);
+        }
+        let names: std::collections::HashSet<_> = adds.iter().map(|add| &add.path).collect();
+        assert_eq!(names.len(), 3);
     }
 
     #[test]

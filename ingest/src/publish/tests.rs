@@ -10,6 +10,8 @@ use crate::id::JobId;
 use crate::spool::Manifest;
 use crate::table::{ChunksRow, JobRow, StageRow};
 
+mod torn;
+
 struct Place {
     _folder: tempfile::TempDir,
     warehouse: WarehouseLocation,

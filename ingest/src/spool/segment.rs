@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{HEADER_LEN, Header, Tag};
 
-/// A segment is closed, and the next begun, past this many bytes.
+/// Bytes of a segment, but for one that a single frame is longer than.
 const SEGMENT_LIMIT: u64 = 64 << 20;
 
 fn segment_path(folder: &Path, number: u32) -> PathBuf {
@@ -52,6 +52,8 @@ pub(crate) struct SegmentWriter {
     number: u32,
     file: File,
     len: u64,
+    /// The segment is closed, and the next begun, past this many bytes.
+    pub(super) limit: u64,
     /// Whether bytes were written since the last sync.
     dirty: bool,
 }
@@ -67,15 +69,19 @@ impl SegmentWriter {
             number,
             file,
             len: 0,
+            limit: SEGMENT_LIMIT,
             dirty: false,
         })
     }
 
     /// Appends a whole frame; where that fails, nothing of it stays.
     pub(crate) fn append(&mut self, frame: &[u8]) -> io::Result<()> {
-        if self.len > 0 && self.len + frame.len() as u64 > SEGMENT_LIMIT {
+        if self.len > 0 && self.len + frame.len() as u64 > self.limit {
             self.sync()?;
-            *self = Self::begin(&self.folder, self.number + 1)?;
+            *self = Self {
+                limit: self.limit,
+                ..Self::begin(&self.folder, self.number + 1)?
+            };
         }
         if let Err(error) = self.file.write_all(frame) {
             self.file.set_len(self.len)?;

@@ -125,6 +125,59 @@ fn a_torn_last_frame_is_dropped_and_the_rest_stays() {
     }
 }
 
+/// A byte that the disk changed: nothing from there on is taken for a measurement.
+#[test]
+fn a_frame_that_does_not_fit_its_checksum_ends_its_segment() {
+    let root = tempfile::tempdir().expect("root");
+    let mut spool = Spool::create(root.path(), manifest()).expect("create");
+    let segment = spool.folder().join("segment-000000.plsf");
+    let mut ends = vec![0];
+    for first in 0..3 {
+        spool
+            .append(Tag::Sends, &sends(first..first + 1))
+            .expect("append");
+        ends.push(fs::metadata(&segment).expect("segment").len() as usize);
+    }
+    let whole = fs::read(&segment).expect("segment");
+    for frame in 0..3 {
+        let mut flipped = whole.clone();
+        let middle = ends[frame] + frame::HEADER_LEN + (ends[frame + 1] - ends[frame]) / 2;
+        flipped[middle] ^= 1;
+        fs::write(&segment, &flipped).expect("write");
+        let contents = spool.contents().expect("contents");
+        assert_eq!(ids(&contents), (0..frame as i64).collect::<Vec<_>>());
+        assert_eq!(contents.torn_bytes(), (whole.len() - ends[frame]) as u64);
+    }
+}
+
+#[test]
+fn a_full_segment_is_followed_by_the_next() {
+    let root = tempfile::tempdir().expect("root");
+    let spool = Spool::create(root.path(), manifest()).expect("create");
+    let frame = frame::encode(Tag::Sends, Some(&sends(0..1))).expect("frame");
+    let two = 2 * frame.len() as u64;
+    let mut writer = segment::SegmentWriter::begin(spool.folder(), 0).expect("begin");
+    writer.limit = two;
+    for _ in 0..5 {
+        writer.append(&frame).expect("append");
+    }
+    writer.sync().expect("sync");
+    let sizes: Vec<_> = (0..4)
+        .map(|number| {
+            let segment = spool.folder().join(format!("segment-{number:06}.plsf"));
+            fs::metadata(segment).map(|file| file.len()).ok()
+        })
+        .collect();
+    assert_eq!(sizes, [Some(two), Some(two), Some(two / 2), None]);
+    assert_eq!(ids(&spool.contents().expect("contents")), [0; 5]);
+    // A frame past the limit by itself has a segment to itself.
+    let mut writer = segment::SegmentWriter::begin(spool.folder(), 3).expect("begin");
+    writer.limit = 1;
+    writer.append(&frame).expect("append");
+    writer.append(&frame).expect("append");
+    assert_eq!(ids(&spool.contents().expect("contents")), [0; 7]);
+}
+
 #[test]
 fn sealing_is_whole_or_not_at_all_and_twice_is_once() {
     let root = tempfile::tempdir().expect("root");

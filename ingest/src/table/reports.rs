@@ -179,7 +179,8 @@ table_row! {
         cases_total: Option<i64>,
         /// Functional cases that failed; null for other pillars.
         cases_failed: Option<i64>,
-        /// p99 of how late the generator sent, in ns, over open-loop stages.
+        /// p99 of how late the generator sent, in ns, over the steady stages; null where nothing
+        /// was sent.
         schedule_lag_ns_p99: Option<i64>,
         /// GPU seconds that the run held.
         gpu_seconds: Option<f64>,

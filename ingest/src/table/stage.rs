@@ -135,7 +135,8 @@ table_row! {
         /// Share of the arrivals that were served without letting the backlog grow, 0 to 1;
         /// null in a closed loop or where nothing was due.
         achieved_ratio: Option<f64>,
-        /// p99 of how late the generator sent, in ns; null in a closed loop.
+        /// p99 of how late the generator sent, in ns: after a request was due, in a closed loop after
+        /// its slot fell free; null where nothing was sent.
         schedule_lag_ns_p99: Option<i64>,
         /// Whether the generator kept its schedule.
         valid: bool,

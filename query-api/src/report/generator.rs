@@ -15,7 +15,7 @@ use super::{stage, units};
 pub struct Generator {
     /// True where the measurement stands.
     pub valid: bool,
-    /// p99 of how late it sent, in ns; null where there is no schedule.
+    /// p99 of how late it sent, in ns; null where it sent nothing.
     pub schedule_lag_ns_p99: Option<i64>,
     /// Requests sent.
     pub sent: i64,
@@ -82,21 +82,31 @@ impl Generator {
         if self.sent + self.missed == 0 {
             return "sent nothing that counts".to_string();
         }
-        let allowed = |rule: &str| {
-            let broken = reasons
+        let broken = |rule: &str| {
+            let mut broken = reasons
                 .iter()
-                .find(|reason| reason.rule == rule && !reason.met && reason.stage.is_none())?;
-            Some(format!("{} allowed", reason::shown(&broken.required)?))
+                .filter(|reason| !reason.met && reason.stage.is_none());
+            broken.find(|reason| reason.rule == rule)
         };
+        let allowed =
+            |reason: &Reason| Some(format!("{} allowed", reason::shown(&reason.required)?));
         let mut parts = Vec::new();
         parts.extend(self.schedule_lag_ns_p99.map(|lag| {
             let lag = format!("schedule lag p99 {}", units::duration(lag));
-            match allowed("schedule_lag_p99") {
+            match broken("schedule_lag_p99").and_then(allowed) {
                 Some(allowed) => format!("{lag} ({allowed})"),
                 None => lag,
             }
         }));
-        parts.push(self.missed_in_words(allowed("missed")));
+        // The rule also counts requests for which the generator had no socket.
+        let unsent = broken("missed").and_then(|reason| {
+            let measured = reason::shown(&reason.measured)?;
+            Some(format!(
+                "{measured} of the arrivals not sent ({})",
+                allowed(reason)?
+            ))
+        });
+        parts.push(unsent.unwrap_or_else(|| self.missed_in_words()));
         if !late.is_empty() {
             parts.push(format!("not on time at {}", late.join(" and ")));
         }
@@ -120,18 +130,15 @@ impl Generator {
         )
     }
 
-    fn missed_in_words(&self, allowed: Option<String>) -> String {
-        let (Some(share), true) = (self.missed_share, self.missed > 0) else {
-            return "none missed".to_string();
-        };
-        let (missed, arrivals) = (
-            units::count(self.missed),
-            units::count(self.sent + self.missed),
-        );
-        let share = units::percent(share);
-        match allowed {
-            Some(allowed) => format!("{missed} of {arrivals} missed ({share}, {allowed})"),
-            None => format!("{missed} of {arrivals} missed ({share})"),
+    fn missed_in_words(&self) -> String {
+        match self.missed_share {
+            Some(share) if self.missed > 0 => format!(
+                "{} of {} missed ({})",
+                units::count(self.missed),
+                units::count(self.sent + self.missed),
+                units::percent(share)
+            ),
+            _ => "none missed".to_string(),
         }
     }
 }
@@ -179,8 +186,16 @@ mod tests {
                 run.schedule_lag_ns_p99 = Some(14_200_000);
                 stages[1].missed = 40;
             },
-            "schedule lag p99 14.2 ms (10 ms allowed), 40 of 1840 missed (2.17 %, 0.1 % allowed), \
+            "schedule lag p99 14.2 ms (10 ms allowed), 2.18 % of the arrivals not sent (0.1 % allowed), \
              kernel timestamps: invalid",
+        );
+    }
+
+    #[test]
+    fn a_few_that_were_missed_are_counted() {
+        check(
+            |_, stages| stages[1].missed = 1,
+            "schedule lag p99 210 us, 1 of 1801 missed (0.06 %), kernel timestamps: valid",
         );
     }
 

@@ -94,7 +94,8 @@ const COLUMNS: &[(&str, DataType, &str)] = &[
     (
         "achieved_ratio",
         Float64,
-        "Throughput over offered rate; null in a closed loop.",
+        "Share of the arrivals that were served without letting the backlog grow, 0 to 1; null in a \
+         closed loop or where nothing was due.",
     ),
     (
         "backlog_slope",
@@ -104,7 +105,8 @@ const COLUMNS: &[(&str, DataType, &str)] = &[
     (
         "schedule_lag_p99_ms",
         Float64,
-        "p99 of how late the generator sent; null in a closed loop.",
+        "p99 of how late the generator sent: after a request was due, in a closed loop after its slot \
+         fell free; null where nothing was sent.",
     ),
     ("valid", Boolean, "Whether the generator kept its schedule."),
     ("run_id", Utf8, "The run."),

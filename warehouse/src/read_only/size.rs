@@ -216,8 +216,18 @@ impl Visitor for CountRelations {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+    use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+
     use super::*;
     use crate::read_only::check_read_only;
+
+    /// What is said of the tokens alone, whatever the parser makes of them.
+    fn said_of(sql: &str) -> Option<String> {
+        let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
+        let checked = check_tokens(&tokens.expect("tokens"));
+        checked.err().map(|error| error.to_string())
+    }
 
     /// `count` times `part`, with `between` in between.
     fn chain(part: &str, between: &str, count: usize) -> String {
@@ -268,6 +278,20 @@ mod tests {
     }
 
     #[test]
+    fn every_word_that_chains_is_counted() {
+        let words = "and or xor union except intersect minus join straight_join apply pivot unpivot \
+                     match_recognize over is notnull in like ilike similar rlike regexp match \
+                     member operator overlaps div collate at interval prior explain";
+        assert_eq!(words.split_whitespace().count(), CHAINING.len());
+        for word in words.split_whitespace() {
+            let between = format!(" {word} ");
+            assert_eq!(said_of(&chain("a", &between, 501)), None, "{word}");
+            let said = said_of(&chain("a", &between, 502)).expect(word);
+            assert!(said.contains("chains more than 500"), "{word}: {said}");
+        }
+    }
+
+    #[test]
     fn a_chain_within_the_limit_is_taken() {
         taken(&format!("select {}", chain("1", "+", 501)));
         refused(&format!("select {}", chain("1", "+", 502)), "chains");
@@ -302,6 +326,18 @@ mod tests {
             ")".repeat(9_000)
         );
         refused(&sql, "nests too deeply");
+    }
+
+    #[test]
+    fn brackets_of_every_kind_nest_to_the_limit_and_no_deeper() {
+        for (open, close) in [("(", ")"), ("[", "]"), ("{", "}")] {
+            let nested = |depth| format!("a {}1{}", open.repeat(depth), close.repeat(depth));
+            assert_eq!(said_of(&nested(256)), None, "{open}");
+            let said = said_of(&nested(257)).expect(open);
+            assert!(said.contains("nests too deeply"), "{open}: {said}");
+            let one_by_one = format!("{open}{close} ").repeat(300);
+            assert_eq!(said_of(&format!("a {one_by_one}")), None, "{open}");
+        }
     }
 
     #[test]

@@ -178,6 +178,55 @@ async fn a_table_of_a_newer_schema_version_is_refused_and_the_others_are_read() 
     }
 }
 
+/// A later release changed a table while this one had it open.
+#[tokio::test]
+async fn a_table_that_becomes_newer_is_refused_from_the_next_set_on() {
+    let place = Place::new();
+    let seen = id(at(1, 0), 1);
+    place.append(&[tick(seen, 1)]).await;
+    place.append(&[run(seen, "m")]).await;
+    let warehouse = place.open().await;
+    warehouse.refresh().await.expect("all tables are open");
+    let count = "SELECT count(*) FROM ticks";
+    assert_eq!(answer(&warehouse, count).await, "1");
+
+    make_newer(&place, Table::Ticks).await;
+    assert_eq!(
+        answer(&warehouse, count).await,
+        "1",
+        "a set does not change"
+    );
+    warehouse
+        .refresh()
+        .await
+        .expect("one newer table stops nobody");
+    let error = failure(&warehouse, count).await;
+    assert!(
+        matches!(error, QueryError::Open(OpenError::NewerTable { .. })),
+        "{error:?}"
+    );
+    assert_eq!(answer(&warehouse, "SELECT count(*) FROM runs").await, "1");
+
+    make_newer(&place, Table::Runs).await;
+    let refused = warehouse.refresh().await;
+    assert!(
+        matches!(refused, Err(OpenError::NewerTable { .. })),
+        "{refused:?}"
+    );
+}
+
+/// Says of an open table what a later release would say.
+async fn make_newer(place: &Place, table: Table) {
+    delta::open_or_create(&place.location, table)
+        .await
+        .expect("a table")
+        .set_tbl_properties()
+        .with_properties([("plimsoll.schema_version".to_string(), "999".to_string())].into())
+        .with_raise_if_not_exists(false)
+        .await
+        .expect("a later version");
+}
+
 #[tokio::test]
 async fn a_table_with_features_of_other_tools_is_refused_by_name() {
     let place = Place::new();

@@ -25,18 +25,28 @@ impl Generator {
     }
 
     pub(super) fn heed_brake(&mut self) {
+        self.heed_stop();
         let now_ns = self.clock.now_ns();
-        match &*self.brake.borrow_and_update() {
-            Brake::Stopped { by } => {
-                self.ending.get_or_insert(Ending::Stopped(by.clone()));
-            }
+        let brake = self.brake.borrow().clone();
+        match brake {
+            Brake::Stopped { .. } => {}
             Brake::Paused => {
                 self.paused_since_ns.get_or_insert(now_ns);
             }
-            Brake::Released => {
-                let since_ns = self.paused_since_ns.take();
-                self.paused_ns += since_ns.map_or(0, |since_ns| now_ns - since_ns);
-            }
+            Brake::Released => self.stop_holding_back(),
         }
+    }
+
+    /// Heeds no pause: what drains sends nothing that could be held back.
+    pub(super) fn heed_stop(&mut self) {
+        if let Brake::Stopped { by } = &*self.brake.borrow_and_update() {
+            self.ending.get_or_insert(Ending::Stopped(by.clone()));
+        }
+    }
+
+    /// From here on nothing is held back, until the brake is looked at in a stage.
+    pub(super) fn stop_holding_back(&mut self) {
+        let since_ns = self.paused_since_ns.take();
+        self.paused_ns += since_ns.map_or(0, |since_ns| self.clock.now_ns() - since_ns);
     }
 }

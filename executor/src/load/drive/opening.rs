@@ -8,6 +8,10 @@ use super::Generator;
 use super::due::{Due, Slots, nanos};
 use crate::load::profile::{StageEnd, StagePlan};
 
+/// A slot opens so long after the one before, at least: to make a request and its connection takes
+/// a part of it, and slots that opened all at once would be late by their number.
+const FASTEST_OPENING: Duration = Duration::from_micros(200);
+
 impl Generator {
     /// Over how long the slots of a closed loop open: over its warm-up, and at least as long as a
     /// request took at the load before. Were they to open faster, all replies would come at once.
@@ -37,8 +41,9 @@ impl Generator {
         let slots = plan
             .arrivals
             .slot_openings(opening)
-            .skip(self.in_flight)
-            .map(|offset| started_ns + nanos(offset));
+            .skip(self.in_flight.count())
+            .zip(0..)
+            .map(|(offset, slot)| started_ns + nanos(offset.max(FASTEST_OPENING * slot)));
         Due::Closed(Slots::new(slots, concurrency))
     }
 }

@@ -32,6 +32,7 @@ impl Generator {
         let mut stopped = std::pin::pin!(stopped);
         let mut stopping = false;
         let measured = loop {
+            let until_ns = self.in_flight.next_deadline_ns().unwrap_or(i64::MAX);
             tokio::select! {
                 biased;
                 ended = self.ended.recv() => {
@@ -41,7 +42,10 @@ impl Generator {
                 }
                 _ = &mut stopped, if !stopping => {
                     stopping = true;
-                    self.cancel.send_replace(true);
+                    self.in_flight.cancel();
+                }
+                () = self.timer.sleep_until(self.clock.instant(until_ns)) => {
+                    self.in_flight.expire(self.clock.now_ns());
                 }
             }
         };

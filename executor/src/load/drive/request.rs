@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use plimsoll_ingest::{RequestStatus, RunId};
-use tokio::sync::watch;
 
+use super::in_flight::Interrupt;
 use crate::load::chat::ChatOptions;
 use crate::load::client::{Call, Client, Progress as CallProgress};
 use crate::load::clock::RunClock;
-use crate::load::reply::{BodyEnd, Reply};
+use crate::load::reply::Reply;
 use crate::load::rows::Measured;
 use crate::load::trace::{RequestIdentity, RequestTrace};
 use crate::load::workload::Prompt;
@@ -54,7 +54,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) async fn run(self, mut cancel: watch::Receiver<bool>) -> Ended {
+    pub(super) async fn run(self, interrupt: &Interrupt) -> Ended {
         let sent_ns = self.clock.now_ns();
         let mut reply = Reply::asked_as(self.shape.options.transfer);
         let mut progress = CallProgress::default();
@@ -63,17 +63,16 @@ impl Request {
             body: Some(self.body),
             request_id: format!("{}/{}", self.shape.run_id, self.identity.request_id),
         };
-        let end = tokio::select! {
-            biased;
-            end = self.client.exchange(&call, &mut reply, &mut progress) => end,
-            () = tokio::time::sleep(self.shape.timeout) => BodyEnd::TimedOut,
-            _ = cancel.wait_for(|cancelled| *cancelled) => BodyEnd::Cancelled,
-        };
+        let exchange = self.client.exchange(&call, &mut reply, &mut progress);
+        let end = interrupt.or(exchange).await;
         let end = progress.end(end, self.clock.now_ns());
         let outcome = reply.finish(end.end, self.client.endpoint().redaction());
-        // A reply that is whole ended with its last byte, however long its connection stayed.
+        // A reply that is whole ended with its last byte, however long its connection stayed; what
+        // it still said after the mark of its end is a part of it.
+        let said_ns = outcome.chunks.last().map(|chunk| chunk.at_ns);
         let received_ns = end
             .received_ns
+            .max(said_ns)
             .filter(|_| outcome.status == RequestStatus::Ok);
         let trace = RequestTrace {
             identity: self.identity,

@@ -22,7 +22,11 @@ impl Generator {
             }) => {
                 // What was due and has not ended, over what the load alone keeps in flight.
                 let begun = self.next_tick_ns > *started_ns && arrivals.offered_rate().is_some();
-                if begun { self.in_flight as i64 } else { 0 }
+                if begun {
+                    self.in_flight.count() as i64
+                } else {
+                    0
+                }
             }
             _ => 0,
         };
@@ -35,7 +39,7 @@ impl Generator {
             completed: tick.completed,
             good: tick.good,
             errors: tick.errors,
-            in_flight: self.in_flight as i64,
+            in_flight: self.in_flight.count() as i64,
             backlog,
             server_running: None,
             server_waiting: None,
@@ -49,7 +53,7 @@ impl Generator {
 
     pub(super) fn show(&mut self, stage: Option<&Current>, now_ns: i64) {
         let Some(stage) = stage else {
-            let in_flight = self.in_flight;
+            let in_flight = self.in_flight.count();
             self.outside
                 .progress
                 .send_replace(Progress::Draining { in_flight });
@@ -65,7 +69,7 @@ impl Generator {
             stage_name: stage.name.clone(),
             offered_rps: stage.arrivals.offered_rate().map(|rate| rate.per_second()),
             concurrency: stage.arrivals.concurrency().map(|slots| slots.get()),
-            in_flight: self.in_flight,
+            in_flight: self.in_flight.count(),
             completed_rps,
             sent: self.sent,
             ok: self.ok,
