@@ -103,6 +103,16 @@ impl Failure {
         self.exit
     }
 
+    /// What happened; `None` where the user knows.
+    pub(crate) fn error(&self) -> Option<&str> {
+        Some(&self.message.as_ref()?.error)
+    }
+
+    /// What to do about it; `None` where the user knows.
+    pub(crate) fn help(&self) -> Option<&str> {
+        Some(&self.message.as_ref()?.help)
+    }
+
     /// The two lines for standard error; nothing where there is nothing to say.
     pub(crate) fn lines(&self) -> Option<String> {
         let message = self.message.as_ref()?;

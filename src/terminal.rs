@@ -6,6 +6,7 @@ pub(crate) mod line;
 pub(crate) mod painter;
 pub(crate) mod progress;
 pub(crate) mod table;
+mod waiting;
 
 use std::io::{self, IsTerminal as _, Write as _};
 

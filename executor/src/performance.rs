@@ -35,6 +35,9 @@ use crate::slo::Slo;
 pub struct JobRequest {
     /// The endpoint that serves the model.
     pub endpoint: Endpoint,
+    /// Name of the environment variable that the endpoint's API key came from, never the key;
+    /// `None` without one.
+    pub api_key_env: Option<String>,
     /// The model, as requests name it.
     pub model: String,
     /// The profiles, their settings resolved.

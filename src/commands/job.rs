@@ -26,7 +26,15 @@ pub(crate) async fn execute(
     settings: &Settings,
     console: &Console,
 ) -> Result<Exit, Failure> {
-    let outcome = measure(request, settings, console).await?;
+    let outcome = match measure(request, settings, console).await {
+        Ok(outcome) => outcome,
+        Err(failure) => {
+            if console.json {
+                console.json(&result::of_no_job(&failure))?;
+            }
+            return Err(failure);
+        }
+    };
     let reports = reports(&outcome, settings).await;
     for run in &outcome.runs {
         tell_trouble(run);

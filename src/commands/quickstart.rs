@@ -112,6 +112,7 @@ fn request(model: &SimulatedModel, profiles: Vec<Profile>) -> Result<JobRequest,
     let defect = "please report this as a bug";
     Ok(JobRequest {
         endpoint: Endpoint::new(&model.url(), None).map_err(|e| Failure::failed(e, defect))?,
+        api_key_env: None,
         model: model.name().to_owned(),
         profiles,
         slo: SLO

@@ -1,11 +1,18 @@
 //! Publishes what a crash left behind.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use plimsoll_executor::performance;
 use plimsoll_ingest::spool;
+use tokio::runtime::Handle;
 
 use crate::failure::chain;
 use crate::settings::Settings;
 use crate::terminal::{Console, say};
+
+/// A service looks for such runs so often.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs in the spool that are in nobody's hands.
 struct Abandoned {
@@ -44,28 +51,52 @@ impl Abandoned {
 pub(crate) async fn recover(settings: &Settings, console: &Console) {
     let abandoned = match Abandoned::find(settings) {
         Ok(abandoned) => abandoned,
-        Err(error) => {
-            say(&format!(
-                "warning: the spool cannot be looked through: {}",
-                chain(&error)
-            ));
-            return;
-        }
+        Err(error) => return say(&unread(&error)),
     };
     abandoned.note_of_others(console);
     if abandoned.ours == 0 {
         return;
     }
     console.note(&format!("note: publishing {} first", runs(abandoned.ours)));
-    let recovered = match performance::recover(&settings.spool, &settings.warehouse).await {
-        Ok(recovered) => recovered,
-        Err(error) => {
-            say(&format!(
-                "warning: they cannot be published: {}",
-                chain(&error)
-            ));
-            return;
+    let publishing = publish(settings, console);
+    for warning in console.during("publishing", publishing).await {
+        say(&warning);
+    }
+}
+
+/// Publishes such runs now and every minute, for as long as it is waited for: those of processes
+/// that crash later, and those that could not be published at first. What stays as it was is not
+/// said twice.
+pub(crate) async fn recover_always(settings: &Settings, console: &Console) -> Infallible {
+    let mut said = Vec::new();
+    if let Ok(abandoned) = Abandoned::find(settings) {
+        abandoned.note_of_others(console);
+    }
+    loop {
+        let warnings = match Abandoned::find(settings) {
+            Ok(abandoned) if abandoned.ours == 0 => Vec::new(),
+            Ok(_) => publish(settings, console).await,
+            Err(error) => vec![unread(&error)],
+        };
+        for warning in warnings.iter().filter(|warning| !said.contains(*warning)) {
+            say(warning);
         }
+        said = warnings;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Publishes what there is, away from the threads that serve; what could not be published comes
+/// back as warnings.
+async fn publish(settings: &Settings, console: &Console) -> Vec<String> {
+    let (spool, warehouse) = (settings.spool.clone(), settings.warehouse.clone());
+    let runtime = Handle::current();
+    let work = move || runtime.block_on(performance::recover(&spool, &warehouse));
+    let unpublished = |reason: String| vec![format!("warning: they cannot be published: {reason}")];
+    let recovered = match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(recovered)) => recovered,
+        Ok(Err(error)) => return unpublished(chain(&error)),
+        Err(error) => return unpublished(chain(&error)),
     };
     for (run, verdict) in &recovered.published {
         console.note(&format!(
@@ -73,12 +104,17 @@ pub(crate) async fn recover(settings: &Settings, console: &Console) {
             run.short()
         ));
     }
-    for (folder, reason) in &recovered.failed {
-        say(&format!(
-            "warning: {} is not published: {reason}",
-            folder.display()
-        ));
-    }
+    let failed = recovered.failed.iter();
+    failed
+        .map(|(folder, reason)| format!("warning: {} is not published: {reason}", folder.display()))
+        .collect()
+}
+
+fn unread(error: &spool::SpoolError) -> String {
+    format!(
+        "warning: the spool cannot be looked through: {}",
+        chain(error)
+    )
 }
 
 /// Says in one line that runs wait to be published; for commands that only read.

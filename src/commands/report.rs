@@ -45,10 +45,12 @@ pub(crate) fn execute(
 
 async fn show(args: &ReportArgs, settings: &Settings, console: &Console) -> Result<Exit, Failure> {
     let warehouse = reading::open(settings, console).await?;
-    let run = resolve_run(&warehouse, &args.run)
+    let run = console
+        .during("looking for the run", resolve_run(&warehouse, &args.run))
         .await
         .map_err(|error| reading::unresolved(&error))?;
-    let mut report = Report::load(&warehouse, run)
+    let mut report = console
+        .during("asking", Report::load(&warehouse, run))
         .await
         .map_err(|error| Failure::failed(chain(&error), error.help()))?;
     report.repeat_flags(&settings.place_flags);

@@ -135,6 +135,7 @@ impl RunArgs {
             .collect::<Result<_, _>>()?;
         Ok(JobRequest {
             endpoint,
+            api_key_env: self.api_key_env.clone(),
             model: self.model.clone(),
             profiles,
             slo: self.slo.clone().unwrap_or_default(),

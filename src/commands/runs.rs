@@ -54,7 +54,8 @@ pub(crate) fn execute(
 async fn list(args: &RunsArgs, settings: &Settings, console: &Console) -> Result<Exit, Failure> {
     let warehouse = reading::open(settings, console).await?;
     let (sql, parameters) = question(args);
-    let runs = reading::rows(&warehouse, &sql, &parameters, settings).await?;
+    let asking = reading::rows(&warehouse, &sql, &parameters, settings);
+    let runs = console.during("asking", asking).await?;
     if console.json {
         console.json(&runs)?;
         return Ok(Exit::Done);

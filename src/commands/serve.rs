@@ -10,7 +10,7 @@ use plimsoll_warehouse::Warehouse;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::recovery::recover;
+use super::recovery::recover_always;
 use super::{reading, runtime};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupts;
@@ -28,7 +28,7 @@ Examples:
        -H 'content-type: application/json'
 
 Nobody is asked who they are: stay on 127.0.0.1, or put a proxy in front that
-does. At the start, runs that a crash left behind are published.")]
+does. Runs that crashes leave behind are published, now and every minute.")]
 pub(crate) struct ServeArgs {}
 
 /// Serves until the user ends it.
@@ -37,7 +37,11 @@ pub(crate) fn execute(
     settings: &Settings,
     console: &Console,
 ) -> Result<Exit, Failure> {
-    runtime::serving()?.block_on(serve(settings, console))
+    let runtime = runtime::serving()?;
+    let served = runtime.block_on(serve(settings, console));
+    // What is being published is safe in its spool, and the next start goes on with it.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> {
@@ -52,7 +56,6 @@ async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
             "warning: {address} can be reached by others, and nobody is asked who they are"
         ));
     }
-    recover(settings, console).await;
     let warehouse = Warehouse::open(&settings.warehouse, reading::options(settings))
         .await
         .map_err(|error| reading::unreadable(&error))?;
@@ -63,14 +66,16 @@ async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
         ..ApiOptions::default()
     };
     let ended = async move { interrupts.next().await };
-    api::serve(listener, Arc::new(warehouse), options, ended)
-        .await
-        .map_err(|error| {
-            Failure::failed(
-                format_args!("the server ended: {error}"),
-                "start it again; what is in the warehouse is safe",
-            )
-        })?;
+    let served = tokio::select! {
+        served = api::serve(listener, Arc::new(warehouse), options, ended) => served,
+        never = recover_always(settings, console) => match never {},
+    };
+    served.map_err(|error| {
+        Failure::failed(
+            format_args!("the server ended: {error}"),
+            "start it again; what is in the warehouse is safe",
+        )
+    })?;
     console.note("ended");
     Ok(Exit::Done)
 }

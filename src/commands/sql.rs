@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use plimsoll_warehouse::format::{self, Format, FormatError};
-use plimsoll_warehouse::{Access, QueryError, QueryLimits, check_read_only};
+use plimsoll_warehouse::{
+    Access, QueryError, QueryLimits, QueryStream, Warehouse, check_read_only,
+};
 
 use super::reading;
 use crate::failure::{Exit, Failure, chain};
@@ -103,8 +105,8 @@ async fn ask(
         max_rows: settings.sql.max_rows,
         access: Access::All,
     };
-    let mut rows = warehouse
-        .query(statement, &[], &limits)
+    let mut rows = console
+        .during("asking", first_rows(&warehouse, statement, &limits))
         .await
         .map_err(|error| refused(&error))?;
     let mut destination = match &args.output {
@@ -125,6 +127,17 @@ async fn ask(
         console.note("note: there are more rows: --max-rows says how many are shown");
     }
     Ok(Exit::Done)
+}
+
+/// The result, once its first rows are there: what takes long is mostly over then.
+async fn first_rows(
+    warehouse: &Warehouse,
+    statement: &str,
+    limits: &QueryLimits,
+) -> Result<QueryStream, QueryError> {
+    let mut rows = warehouse.query(statement, &[], limits).await?;
+    rows.ready().await;
+    Ok(rows)
 }
 
 fn refused(error: &QueryError) -> Failure {

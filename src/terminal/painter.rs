@@ -16,6 +16,9 @@ use super::progress::{Medium, Stroke, Teller};
 /// A person cannot read more than five lines a second.
 const PAINT_EVERY: Duration = Duration::from_millis(200);
 
+/// Lines that may wait for a terminal that stands still: more than a user can cause.
+const LINES: usize = 8;
+
 /// Goes to the line's start and erases it.
 const ERASE: &str = "\r\x1b[2K";
 
@@ -23,7 +26,7 @@ const ERASE: &str = "\r\x1b[2K";
 #[derive(Debug)]
 pub(crate) struct Painter {
     /// Lines to write between; the painter ends when this is dropped.
-    lines: Option<mpsc::Sender<String>>,
+    lines: Option<mpsc::SyncSender<String>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -40,15 +43,8 @@ impl Painter {
                 thread: None,
             };
         }
-        // Log lines and a line that is rewritten would destroy each other.
-        let medium = if console.stderr.is_terminal && !console.logging {
-            Medium::Terminal {
-                width: console.stderr.width,
-            }
-        } else {
-            Medium::Log
-        };
-        let (lines, more_lines) = mpsc::channel();
+        let medium = Medium::of(console);
+        let (lines, more_lines) = mpsc::sync_channel(LINES);
         let teller = Teller::new(medium, subject);
         let thread = thread::Builder::new()
             .name("progress".to_owned())
@@ -71,8 +67,8 @@ impl Painter {
     /// Writes a line that stays, without tearing the one that is rewritten.
     pub(crate) fn line(&self, text: impl Into<String>) {
         if let Some(lines) = &self.lines {
-            // Where the painter has ended there is nobody to show it to.
-            lines.send(text.into()).ok();
+            // Where the painter has ended, or its terminal stands still, nobody sees it.
+            lines.try_send(text.into()).ok();
         }
     }
 }
@@ -89,7 +85,7 @@ impl Drop for Painter {
 }
 
 fn paint(mut teller: Teller, progress: &watch::Receiver<Progress>, lines: &mpsc::Receiver<String>) {
-    let mut canvas = Canvas { live: false };
+    let mut canvas = Canvas::default();
     loop {
         // A copy, so that the writer is not held up while a terminal is slow.
         let now = progress.borrow().clone();
@@ -106,12 +102,13 @@ fn paint(mut teller: Teller, progress: &watch::Receiver<Progress>, lines: &mpsc:
 }
 
 /// Standard error, and whether its last line is one that will be rewritten.
-struct Canvas {
+#[derive(Default)]
+pub(super) struct Canvas {
     live: bool,
 }
 
 impl Canvas {
-    fn draw(&mut self, stroke: &Stroke) {
+    pub(super) fn draw(&mut self, stroke: &Stroke) {
         let erase = if self.live { ERASE } else { "" };
         let text = match stroke {
             Stroke::Line(text) => format!("{erase}{text}\n"),
@@ -121,8 +118,8 @@ impl Canvas {
         write(&text);
     }
 
-    fn clear(&mut self) {
-        if self.live {
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.live) {
             write(ERASE);
         }
     }

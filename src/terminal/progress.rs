@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use plimsoll_executor::performance::Progress;
 use plimsoll_query_api::report::units;
 
-use super::line;
+use super::{Console, line};
 
 /// How often a log gets a line while nothing else happens.
-const LOG_EVERY: Duration = Duration::from_secs(5);
+const LOG_EVERY: Duration = Duration::from_secs(2);
 
 /// What standard error can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,19 @@ pub(crate) enum Medium {
     },
     /// A pipe or file: lines are only added.
     Log,
+}
+
+impl Medium {
+    /// What the console's standard error is.
+    pub(crate) fn of(console: &Console) -> Self {
+        // Log lines and a line that is rewritten would destroy each other.
+        match console.stderr.is_terminal && !console.logging {
+            true => Self::Terminal {
+                width: console.stderr.width,
+            },
+            false => Self::Log,
+        }
+    }
 }
 
 /// What to write now.
@@ -254,21 +267,21 @@ mod tests {
     }
 
     #[test]
-    fn a_log_gets_a_line_every_five_seconds_and_at_each_stage() {
+    fn a_log_gets_a_line_every_two_seconds_and_at_each_stage() {
         let mut teller = teller(Medium::Log);
         teller.headed = true;
         let start = Instant::now();
         let mut said = Vec::new();
-        for tenths in 0..120 {
+        for tenths in 0..60 {
             let mut snapshot = snapshot();
-            snapshot.stage = if tenths < 70 { 0 } else { 1 };
+            snapshot.stage = if tenths < 30 { 0 } else { 1 };
             let at = start + Duration::from_millis(100 * tenths);
             if teller.observe(at, &Progress::Live(snapshot)).is_some() {
                 said.push(tenths);
             }
         }
-        // At once, after 5 s, at the next stage after 7 s, and no other within 12 s.
-        assert_eq!(said, [0, 50, 70]);
+        // At once, after 2 s, at the next stage after 3 s, and 2 s after that.
+        assert_eq!(said, [0, 20, 30, 50]);
     }
 
     #[test]

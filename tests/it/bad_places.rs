@@ -160,7 +160,9 @@ fn two_runs_at_once_into_one_warehouse_are_both_there() {
         });
         for run in runs {
             let answer = run.join().expect("no panic");
-            assert_eq!(answer.code, Some(0), "{answer:?}");
+            // With three generators on one machine each may rightly say that it was late.
+            assert!(matches!(answer.code, Some(0 | 5)), "{answer:?}");
+            assert_eq!(answer.json()["published"], true, "{answer:?}");
         }
     });
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Subjects that cannot be measured: each has a message of its own, and nothing is published.
+//! Subjects that cannot be measured: each has a message of its own, and no figure is told of it.
 
 use serde_json::json;
 
@@ -16,6 +16,25 @@ fn nobody_listens() {
     let answer = run(&place, &format!("http://{address}/v1"), "m");
     answer.refuses(1, &address.to_string(), "");
     assert_eq!(place.spooled(), [""; 0]);
+    assert!(!place.path().join("plimsoll-data").exists());
+}
+
+/// A script reads the last line, whatever happened.
+#[test]
+fn a_job_that_came_to_no_run_says_so_as_json_too() {
+    let place = Place::new();
+    let address = nobody();
+    let url = format!("http://{address}/v1");
+    let answer = place.answer(&["run", "--url", &url, "--model", "m", "--json"]);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    let said = answer.json();
+    assert_eq!(said["verdict"], "error");
+    assert_eq!((&said["job_id"], &said["runs"]), (&json!(null), &json!([])));
+    let error = said["error"].as_str().expect("what happened");
+    assert!(error.contains(&address.to_string()), "{error}");
+    let help = said["help"].as_str().expect("what to do");
+    let told = format!("error: {error}\nhelp:  {help}");
+    assert!(answer.stderr.contains(&told), "{answer:?}");
 }
 
 #[test]
@@ -48,6 +67,7 @@ fn a_model_that_the_server_does_not_have() {
     let simulated = Simulated::quick(&place);
     let answer = run(&place, &simulated.url, "no-such-model");
     answer.refuses(1, "no-such-model", &simulated.model);
+    assert_eq!(place.value("select count(*) from peak_rps"), json!(0));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Runs that are cut short: what was measured is kept, under a verdict that says so.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -180,6 +182,17 @@ fn an_abort_rule_stops_all_arrivals_and_keeps_what_was_measured() {
         "{answer:?}"
     );
     is_published_as(&place, "cancelled", 10);
+    // The rule looks at the last two seconds, and its run is over within one more.
+    let last =
+        place.value("select max(sent_ns) / 1000000 from raw.requests where phase <> 'probe'");
+    let looked = place.value(
+        "select min(done_ns) / 1000000 from raw.requests where phase <> 'probe' and status <> 'ok'",
+    );
+    let (last, looked) = (last.as_i64(), looked.as_i64());
+    assert!(
+        last < looked.map(|first_error| first_error + 3_000),
+        "the first error at {looked:?} ms, and still sent at {last:?} ms"
+    );
 }
 
 #[test]
@@ -187,8 +200,14 @@ fn a_pause_stops_all_arrivals_until_it_ends() {
     let place = Place::new();
     let simulated = Simulated::quick(&place);
     let mut running = under_way(&place, &simulated);
+    let asked = SystemTime::now();
     running.signal(Signal::SIGUSR1);
     running.wait_for("paused");
+    // Two seconds of silence, which is more than what a pause may take to begin.
+    let held = Duration::from_secs(3);
+    while asked.elapsed().is_ok_and(|elapsed| elapsed < held) {
+        place.done(&["sql", "select 1"]);
+    }
     running.signal(Signal::SIGUSR2);
     running.wait_for("stability 50 req/s:");
     running.signal(Signal::SIGINT);
@@ -199,5 +218,15 @@ fn a_pause_stops_all_arrivals_until_it_ends() {
             .value("select sum(missed) from reports.stages")
             .as_i64()
             > Some(0)
-    );
+    ); // Within a second of the signal nothing was sent any more, until it went on.
+    let asked = asked.duration_since(UNIX_EPOCH).expect("it is after 1970");
+    let asked_us = asked.as_micros();
+    let during = place.value(&format!(
+        "select count(*) from raw.requests q join reports.runs r on q.run_key = r.run_key \
+         where cast(arrow_cast(r.started_at, 'Int64') as bigint) + q.sent_ns / 1000 \
+         between {} and {}",
+        asked_us + 1_000_000,
+        asked_us + 3_000_000
+    ));
+    assert_eq!(during, json!(0));
 }

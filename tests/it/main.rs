@@ -13,6 +13,7 @@ mod interruptions;
 mod other_servers;
 mod program;
 mod queues;
+mod quickstart;
 mod served;
 mod simulated;
 mod tidy;

@@ -132,7 +132,11 @@ impl Answer {
         };
         assert!(says("error: ", error), "no error with `{error}`: {self:?}");
         assert!(says("help: ", help), "no help with `{help}`: {self:?}");
-        assert_eq!(self.stdout, "", "an error leaves standard output alone");
+        let alone = self.stdout.is_empty() || self.json()["error"].is_string();
+        assert!(
+            alone,
+            "an error leaves standard output to `--json`: {self:?}"
+        );
     }
 }
 

@@ -13,7 +13,10 @@ const BOUNDED: [&str; 4] = [
 ];
 
 /// Channels whose type has no bound: their row says what bounds them all the same.
-const UNBOUNDED: [&str; 3] = [
+const UNBOUNDED: [&str; 5] = [
+    // The standard library's.
+    "mpsc::channel()",
+    "mpsc::channel::<()>()",
     "unbounded_channel(",
     "channel::unbounded",
     "mpsc::unbounded(",
@@ -132,13 +135,16 @@ fn each_kind_of_violation_is_seen() {
             "d.rs",
             "fn f() {}\n#[cfg(test)]\nmod tests { mpsc::channel(1); }",
         ),
+        source("e.rs", "let (tx, rx) = std::sync::mpsc::channel();"),
     ];
     assert_eq!(
         violations(&listed, &sources),
         [
             "the queue of `gone.rs` has an empty cell",
             "`c.rs` makes a channel without a bound",
+            "`e.rs` makes a channel without a bound",
             "the queue of `b.rs` is not in the table",
+            "the queue of `e.rs` is not in the table",
             "the table names `gone.rs`, which is not there",
         ]
     );

@@ -118,10 +118,13 @@ fn the_service_publishes_what_was_left_in_the_spool() {
     running.signal(Signal::SIGKILL);
     running.end();
     assert_eq!(place.spooled().len(), 1);
+    // It serves meanwhile.
     let (_serving, server) = serving(&place, &[]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !ask(server, "GET", "/api/v1/runs", "").contains("incomplete") {
+        assert!(Instant::now() < deadline, "it was never published");
+    }
     assert_eq!(place.spooled(), [""; 0]);
-    let reply = ask(server, "GET", "/api/v1/runs", "");
-    assert!(reply.contains("incomplete"), "{reply}");
 }
 
 #[test]

@@ -16,6 +16,20 @@ fn what_a_run_measures_can_be_asked_and_reported() {
         .as_str()
         .expect("one run's fields are at the top");
     assert_eq!(end["runs"][0]["run_id"], run_id);
+    assert_eq!(
+        place.value("select job_id from reports.jobs"),
+        end["job_id"]
+    );
+    let of_row = "select ttft_ns_p50, ttft_ns_p99, e2e_ns_p99, error_rate, slo_attainment, \
+                  output_tokens_per_s, schedule_lag_ns_p99 from reports.runs";
+    let row = &place.rows(of_row)[0];
+    for (name, value) in row.as_object().expect("a row") {
+        assert_eq!(
+            &end["summary"][name], value,
+            "{name} of the summary and of the row"
+        );
+    }
+    assert!(row["ttft_ns_p50"].is_i64(), "{row}");
 
     let totals = simulated.end();
     let rows = place.value("select count(*) from raw.requests");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
@@ -37,6 +37,8 @@ pub struct QueryStream {
     rows_left: Option<usize>,
     truncated: bool,
     ended: bool,
+    /// What [`QueryStream::ready`] waited for and nobody has read yet.
+    first: Option<Result<RecordBatch, QueryError>>,
 }
 
 impl QueryStream {
@@ -57,6 +59,14 @@ impl QueryStream {
             rows_left: max_rows,
             truncated: false,
             ended: false,
+            first: None,
+        }
+    }
+
+    /// Waits until there is something to read: rows, an error or the end. Nothing of it is lost.
+    pub async fn ready(&mut self) {
+        if self.first.is_none() {
+            self.first = self.next().await;
         }
     }
 
@@ -102,6 +112,9 @@ impl Stream for QueryStream {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(first));
+        }
         loop {
             if this.ended {
                 return Poll::Ready(None);
@@ -222,6 +235,19 @@ mod tests {
             assert_eq!(rows(&mut stream).await, given, "{max_rows:?}");
             assert_eq!(stream.truncated(), truncated, "{max_rows:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_is_read_all_the_same() {
+        let runtime = QueryRuntime::start(1).expect("threads start");
+        let batches = vec![batch(&[]), batch(&[1, 2]), batch(&[3])];
+        let mut stream = stream(&runtime, batches, async { WorkEnd::Done }, Some(2));
+        stream.ready().await;
+        stream.ready().await;
+        assert_eq!(rows(&mut stream).await, 2);
+        assert!(stream.truncated());
+        stream.ready().await;
+        assert!(stream.next().await.is_none());
     }
 
     #[tokio::test]

@@ -400,10 +400,14 @@ impl Client {
                 }
             }
         }
-        // The end of the body may have come with a read of its own.
-        self.note(&stamps, progress);
-        if !is_framed {
-            progress.closed_ns = stamps.ended_ns(&self.clock);
+        if is_framed {
+            // The end of the body may have come with a read of its own.
+            self.note(&stamps, progress);
+        } else {
+            // The connection's end says nothing of the reply; over TLS it is a message of its own.
+            let ended_ns = stamps.ended_ns(&self.clock);
+            let last_read = || stamps.received(&self.clock).at_ns;
+            progress.closed_ns = Some(ended_ns.unwrap_or_else(last_read));
         }
         let ready = poll_fn(|cx| {
             connection.advance(cx);

@@ -6,6 +6,7 @@
 
 mod brake;
 mod due;
+mod held_up;
 mod in_flight;
 mod opening;
 mod record;
@@ -34,6 +35,7 @@ use crate::timer::PreciseTimer;
 use crate::verdict::Ending;
 
 use due::{Due, nanos};
+pub(crate) use held_up::HeldUp;
 use in_flight::InFlight;
 pub(crate) use request::RequestShape;
 use request::{Ended, Prepared};
@@ -75,6 +77,8 @@ struct Current {
     /// has its gap, too.
     lasts_until_ns: i64,
     missed: i64,
+    /// How long the loop came later than it meant to, where that was long.
+    held_up_ns: i64,
     prepared: Option<Prepared>,
 }
 
@@ -115,6 +119,10 @@ pub(crate) struct Generator {
     paused_since_ns: Option<i64>,
     /// How long nothing could be sent while a stage was under way.
     paused_ns: i64,
+    /// When the loop means to be back at the latest.
+    back_by_ns: i64,
+    /// The steady stage of which the loop stood still for the largest part.
+    held_up: Option<HeldUp>,
     /// Sum and number of the latencies of this stage's ok requests, end to end.
     e2e_ns: (i64, i64),
     /// Set when the run has to end before its plan does.
@@ -158,6 +166,8 @@ impl Generator {
             next_round_ns: 0,
             paused_since_ns: None,
             paused_ns: 0,
+            back_by_ns: i64::MAX,
+            held_up: None,
             e2e_ns: (0, 0),
             ending: None,
         }
@@ -193,7 +203,8 @@ impl Generator {
     async fn stage(&mut self, plan: &StagePlan) {
         // What was asked before the stage counts for it, too.
         self.heed_brake();
-        let started_ns = self.clock.now_ns();
+        let begun_ns = self.clock.now_ns();
+        let started_ns = begun_ns + nanos(self.before_window(plan));
         let opening = self.opening(plan);
         let (ends_ns, left) = match plan.end {
             StageEnd::After(duration) => {
@@ -212,12 +223,13 @@ impl Generator {
             phase: plan.phase,
             arrivals: plan.arrivals,
             prompts: plan.prompts.clone(),
-            due: self.due(plan, started_ns, opening),
+            due: self.due(plan, begun_ns, opening),
             started_ns,
             ends_ns,
             left,
             lasts_until_ns: started_ns.saturating_add(nanos(lasts)),
             missed: 0,
+            held_up_ns: 0,
             prepared: None,
         };
         self.next_stage += 1;
@@ -227,6 +239,7 @@ impl Generator {
         }
         let planned = stage.ends_ns.map_or(0, |ends_ns| ends_ns - started_ns);
         self.record(&stage, planned);
+        self.back_by_ns = self.clock.now_ns();
         while self.ending.is_none() && !self.is_over(&mut stage) {
             match self.send_what_is_due(&mut stage) {
                 // Whatever is owed, requests that are on their way have their turn.
@@ -242,6 +255,7 @@ impl Generator {
             while let Ok(ended) = self.ended.try_recv() {
                 self.on_end(ended, Some(&mut stage));
             }
+            self.note_late(&mut stage);
             self.look_after(Some(&stage));
         }
         if let Some(unsent) = stage.prepared.take() {
@@ -259,6 +273,7 @@ impl Generator {
             None => self.clock.now_ns(),
         };
         self.record(&stage, until_ns - started_ns);
+        self.note_held_up(&stage, until_ns);
     }
 
     fn is_over(&mut self, stage: &mut Current) -> bool {
@@ -288,6 +303,7 @@ impl Generator {
         .into_iter()
         .flatten()
         .fold(self.next_look_ns(), i64::min);
+        self.back_by_ns = until_ns.max(self.back_by_ns);
         if until_ns <= self.clock.now_ns() {
             // A sleep that is over at once would let nobody else have a turn.
             tokio::task::yield_now().await;

@@ -180,10 +180,12 @@ pub fn ntpot(trace: &RequestTrace) -> Option<i64> {
 
 /// Time to the end: done - `since`, ns. Since the schedule, column `e2e_ns`.
 ///
-/// The end is the end of the body, after the usage chunk and `[DONE]`, or the failure.
+/// The end is `[DONE]`, else the end of the body, or the failure: what a server does with the
+/// connection after its last word is no latency of the reply.
 ///
-/// Since the send, it equals the request latency of GuideLLM (until the stream is closed) and of
-/// inference-perf; since the schedule, GuideLLM's `request_scheduled_latency`.
+/// Since the send, it equals the request latency of inference-perf, and of GuideLLM where the
+/// server closes the stream with its last word; since the schedule, GuideLLM's
+/// `request_scheduled_latency`.
 pub fn e2e(trace: &RequestTrace, since: Since) -> i64 {
     trace.done_ns - since.moment(trace)
 }

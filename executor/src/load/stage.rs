@@ -16,7 +16,7 @@ use crate::slo::LatencyMetric;
 
 pub use backlog::BacklogTrend;
 pub use facts::{RequestColumn, RequestFacts};
-pub use generator::GeneratorReport;
+pub use generator::{GeneratorReport, IdleSlots};
 pub use tally::StageTally;
 
 /// A stage as it was run.
@@ -138,6 +138,8 @@ pub struct StageStats {
     pub achieved_ratio: Option<f64>,
     /// p99 of scheduled to sent over all requests, in ns; `None` where nothing was sent.
     pub schedule_lag_ns_p99: Option<i64>,
+    /// How its slots were used; `None` in an open loop, or where nothing was sent.
+    pub idle_slots: Option<IdleSlots>,
 }
 
 impl StageStats {
@@ -191,6 +193,7 @@ impl StageStats {
             ttft_ns_p50: self.latencies.ttft.map(|ttft| ttft.p50),
             sent: self.sent - self.unsent,
             missed: self.missed + self.unsent,
+            idle_slots: self.idle_slots,
         }
     }
 
@@ -426,6 +429,38 @@ mod tests {
             request.sent_ns = request.scheduled_ns + 11 * MS;
         }
         assert!(!stats(&requests).is_valid());
+    }
+
+    #[test]
+    fn the_time_of_slots_on_paper() {
+        // Of the half second from one use of a slot to the end of the next, 1 ms passed unused.
+        let closed = StageWindow {
+            offered_rps: None,
+            ..WINDOW
+        };
+        let mut requests: Vec<_> = (0..10).map(request).collect();
+        let idle = |requests: &[RequestFacts]| {
+            let found = StageStats::of(closed, requests.iter().copied(), None);
+            (found.idle_slots.expect("requests"), found.is_valid())
+        };
+        let (found, valid) = idle(&requests);
+        assert_eq!((found.share, found.lag_ns_mean, valid), (0.002, 1e6, true));
+        assert_eq!(
+            stats(&requests).idle_slots,
+            None,
+            "nothing is owed to slots"
+        );
+        // Late by a few milliseconds is much for replies that take no longer.
+        for request in &mut requests {
+            request.sent_ns = request.scheduled_ns + 3 * MS;
+            request.done_ns = request.sent_ns + 9 * MS;
+        }
+        let (found, valid) = idle(&requests);
+        assert_eq!((found.share, found.lag_ns_mean, valid), (0.25, 3e6, false));
+        assert_eq!(
+            StageStats::of(closed, [].into_iter(), None).idle_slots,
+            None
+        );
     }
 
     #[test]

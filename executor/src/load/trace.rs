@@ -32,7 +32,8 @@ pub struct RequestTrace {
     /// When the generator acted on it: from here on a connection is made, where none is idle, and
     /// the request is written. What that takes is the subject's and the network's.
     pub sent_ns: i64,
-    /// When it ended: the last byte of a whole reply, the failure, or the moment it was given up.
+    /// When it ended: the end mark of a whole reply or, without one, its last byte; the failure; or
+    /// the moment it was given up.
     pub done_ns: i64,
     /// How often it was sent again before this answer.
     pub retries: i64,

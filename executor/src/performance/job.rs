@@ -69,6 +69,7 @@ impl Job {
             let measurement = Measurement {
                 job: &self,
                 job_id,
+                job_started_at: runs.first().map(|first| first.run.started_at),
                 profile,
                 addresses: &addresses,
                 subject: &subject,

@@ -19,9 +19,10 @@ use crate::comparable::{Question, canonical_json, comparable_key, hex};
 use crate::load::chat::{ChatOptions, EndOfSequence, UsageReport};
 use crate::load::client::Client;
 use crate::load::clock::RunClock;
-use crate::load::drive::{Generator, Outside, RequestShape};
+use crate::load::drive::{Generator, HeldUp, Outside, RequestShape};
 use crate::load::profile::{IgnoreEos, Profile};
 use crate::load::recorder::{Recorder, chain};
+use crate::load::stamped::Stamping;
 use crate::timer::PreciseTimer;
 use crate::verdict::Ending;
 
@@ -38,6 +39,8 @@ const HEEDS_IGNORE_EOS: [&str; 4] = ["vllm", "sglang", "llamacpp", "llama.cpp"];
 pub(super) struct Measurement<'a> {
     pub(super) job: &'a Job,
     pub(super) job_id: JobId,
+    /// When the job's first run began; `None` if that is this one.
+    pub(super) job_started_at: Option<Timestamp>,
     pub(super) profile: &'a Profile,
     pub(super) addresses: &'a [SocketAddr],
     pub(super) subject: &'a Subject,
@@ -132,6 +135,7 @@ impl Measurement<'_> {
         draft: RunRow,
     ) -> Stopped {
         let held_back = generator.held_back();
+        let held_up = generator.held_up().cloned();
         let (mut spool, recorded) = generator.into_recorder().finish();
         let ending = match recorded {
             Ok(()) => ending,
@@ -145,7 +149,11 @@ impl Measurement<'_> {
             let seconds = held.as_secs_f64();
             format!("requests were held back for {seconds:.1} s during the run")
         });
-        let environment_change = clock_set.or(held_back);
+        let held_up = held_up.map(|HeldUp { stage, time, of }| {
+            let (time, of) = (time.as_secs_f64(), of.as_secs_f64());
+            format!("the generator stood still for {time:.2} s of the {of:.1} s of stage {stage}")
+        });
+        let environment_change = clock_set.or(held_back).or(held_up);
         let job = match self.is_last || ends_job {
             true => JobEnd::After(&self.earlier),
             false => JobEnd::GoesOn,
@@ -289,12 +297,16 @@ impl Measurement<'_> {
             gpu_count: None,
         });
         let settings = profile.effective_settings();
+        let abort_if = (!request.abort.is_empty()).then(|| request.abort.to_string());
         let config = json!({
             "profile": settings,
             "slo": request.slo.to_string(),
             "seed": profile.seed(),
             "workload": {"name": profile.workload().name(), "digest": workload_digest},
             "limit_finding": profile.limit_finding(),
+            "abort_if": abort_if,
+            "api_key_env": request.api_key_env,
+            "timestamps": stamped_by(request.stamping),
             "clock": {
                 "monotonic_start_ns": clock.monotonic_start_ns(),
                 "realtime_start_ns": clock.realtime_start_ns(),
@@ -325,9 +337,14 @@ impl Measurement<'_> {
             .map(Profile::effective_settings)
             .collect();
         let spec = json!({
-            "subject": {"model": request.model, "endpoint": request.endpoint.url()},
+            "subject": {
+                "model": request.model,
+                "endpoint": request.endpoint.url(),
+                "api_key_env": request.api_key_env,
+            },
             "suites": profiles,
             "slo": request.slo.to_string(),
+            "abort_if": abort_if,
         });
         let job = JobRow {
             job_id: self.job_id.to_string(),
@@ -339,7 +356,7 @@ impl Measurement<'_> {
             change: None,
             labels,
             queued_at: self.job.queued_at,
-            started_at: Some(self.job.queued_at),
+            started_at: Some(self.job_started_at.unwrap_or(started_at)),
             finished_at: started_at,
             runs: self.earlier.len() as i64 + 1,
         };
@@ -355,17 +372,13 @@ impl Measurement<'_> {
             .as_str()
             .map(str::to_string);
         let engine = self.subject.engine.clone();
-        let stamped = match self.job.request.stamping {
-            crate::load::stamped::Stamping::Kernel => "kernel",
-            crate::load::stamped::Stamping::User => "user",
-        };
         let document = canonical_json(&json!({
             "endpoint": self.job.request.endpoint.url(),
             "engine": engine,
             "host": host,
             "model": self.job.request.model,
             "plimsoll_version": VERSION,
-            "timestamp_source": stamped,
+            "timestamp_source": stamped_by(self.job.request.stamping),
             "warm_up": warm_up,
             "workload_digest": workload_digest,
         }));
@@ -389,6 +402,13 @@ impl Measurement<'_> {
             plimsoll_version: VERSION.to_string(),
             json: document,
         }
+    }
+}
+
+fn stamped_by(stamping: Stamping) -> &'static str {
+    match stamping {
+        Stamping::Kernel => "kernel",
+        Stamping::User => "user",
     }
 }
 

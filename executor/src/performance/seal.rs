@@ -160,6 +160,8 @@ impl Summary {
             ttft_ns_p50: steady.ttft.map(|ttft| ttft.p50),
             sent: reports.clone().map(|report| report.sent).sum(),
             missed: reports.map(|report| report.missed).sum(),
+            // Where no limit is looked for, the latencies of what was sent stand all the same.
+            idle_slots: None,
         };
         let judged = judge(&RunFacts {
             judgement: profile.judgement(),

@@ -8,7 +8,7 @@ use crate::slo::RuleResult;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictReason {
     /// The rule's name. Of a stage: an objective (`ttft_p99`, `error_rate`), `achieved_ratio` or
-    /// `backlog_slope`. Of the generator: `schedule_lag_p99`, `missed`. Of the run: `good`,
+    /// `backlog_slope`. Of the generator: `schedule_lag_p99`, `missed`, `idle_slots`. Of the run: `good`,
     /// `demand`, `environment`, `steady_requests`, `completeness`, `stopped`, `failed`, or
     /// `abort_error_rate` and `abort_in_flight`.
     pub rule: String,

@@ -1,7 +1,7 @@
 //! Known answers and laws of the verdict.
 
 use super::*;
-use crate::load::stage::{BacklogTrend, RequestFacts, StageWindow};
+use crate::load::stage::{BacklogTrend, IdleSlots, RequestFacts, StageWindow};
 use crate::slo::RequestLatencies;
 use plimsoll_ingest::RequestStatus;
 use proptest::prelude::*;
@@ -60,6 +60,7 @@ fn facts<'a>(judgement: Judgement, slo: &'a Slo, stages: &'a [StageStats]) -> Ru
             ttft_ns_p50: Some(100 * MS),
             sent: stages.iter().map(|stage| stage.sent).sum(),
             missed: 0,
+            idle_slots: None,
         },
         ending: Ending::Finished,
         environment_change: None,
@@ -341,6 +342,12 @@ fn a_closed_loop_whose_slots_stood_empty_spoils_the_finding() {
     stages[1].schedule_lag_ns_p99 = Some(20 * MS);
     let found = judged(Judgement::LimitFinding, "error_rate=1%", &stages);
     assert_eq!(found.verdict, Verdict::Passed, "below the limit");
+    stages[2].idle_slots = Some(IdleSlots {
+        share: 0.12,
+        lag_ns_mean: 2e6,
+    });
+    let found = judged(Judgement::LimitFinding, "error_rate=1%", &stages);
+    assert_eq!(rules(&found), [("idle_slots", Some(2), false)]);
 }
 
 #[test]

@@ -190,7 +190,12 @@ async fn a_body_that_stays_open_after_its_last_mark_is_left() {
         .run(world.job(address, "smoke", &set))
         .await
         .expect("a run");
-    assert_eq!(outcome.verdict, Verdict::Passed);
+    assert_eq!(
+        outcome.verdict,
+        Verdict::Passed,
+        "{}",
+        outcome.runs[0].run.verdict_reasons
+    );
     let requests: Vec<RequestRow> = world.rows().await;
     for row in requests.iter().filter(|row| row.phase == "steady") {
         assert_eq!(row.status, "ok", "{row:?}");

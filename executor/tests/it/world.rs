@@ -76,6 +76,7 @@ impl World {
         }
         JobRequest {
             endpoint: Endpoint::new(&format!("http://{address}/v1"), None).expect("a URL"),
+            api_key_env: None,
             model: "sim".to_string(),
             profiles: vec![Profile::load(profile, &overrides, 1).expect("a profile")],
             slo: "error_rate=1%".parse().expect("an SLO"),

@@ -98,6 +98,7 @@ impl Recorded {
             ("stopped", Some(by)) => return format!("stopped by {by}"),
             ("failed" | "completeness", Some(what)) => return what.clone(),
             ("environment", Some(change)) => return format!("the environment changed: {change}"),
+            ("idle_slots", _) => "slots stood empty for".to_string(),
             ("demand", _) => "goodput at the limit".to_string(),
             (rule, _) => name(rule),
         };
@@ -115,7 +116,7 @@ impl Recorded {
 
 /// How what a rule requires is related to what was measured.
 fn bound(rule: &str) -> &'static str {
-    const MOST: [&str; 7] = [
+    const MOST: [&str; 8] = [
         "ttft_",
         "tpot_",
         "itl_",
@@ -123,6 +124,7 @@ fn bound(rule: &str) -> &'static str {
         "error_rate",
         "missed",
         "schedule_lag_",
+        "idle_slots",
     ];
     const LEAST: [&str; 3] = ["good", "demand", "achieved_ratio"];
     if MOST.iter().any(|most| rule.starts_with(most)) {
@@ -198,6 +200,10 @@ mod tests {
         check(
             of("schedule_lag_p99", "14.2 ms", "10 ms"),
             "schedule lag p99 14.2 ms, at most 10 ms",
+        );
+        check(
+            of("idle_slots", "11.5 %", "10 %"),
+            "slots stood empty for 11.5 %, at most 10 %",
         );
     }
 

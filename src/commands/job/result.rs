@@ -1,8 +1,10 @@
 //! The result of a job as JSON: the last line of `run --json`.
 
 use plimsoll_executor::performance::{JobOutcome, RunOutcome};
-use plimsoll_ingest::RunRow;
+use plimsoll_ingest::{RunRow, Verdict};
 use serde_json::{Map, Value, json};
+
+use crate::failure::{Exit, Failure};
 
 /// The job and its runs, with the fields of a single run at the top too. `headlines` are the
 /// judgements in one sentence, in the order of the runs.
@@ -22,6 +24,21 @@ pub(super) fn of_job(outcome: &JobOutcome, headlines: &[Option<&str>]) -> Value 
     let runs = runs.drain(..).map(Value::Object).collect();
     job.insert("runs".to_owned(), Value::Array(runs));
     Value::Object(job)
+}
+
+/// A job that came to no run: the same fields, and why.
+pub(super) fn of_no_job(failure: &Failure) -> Value {
+    let verdict = match failure.exit() {
+        Exit::Cancelled => Verdict::Cancelled,
+        _ => Verdict::Error,
+    };
+    json!({
+        "job_id": null,
+        "verdict": verdict,
+        "runs": [],
+        "error": failure.error(),
+        "help": failure.help(),
+    })
 }
 
 fn of_run(outcome: &RunOutcome, headline: Option<&str>) -> Map<String, Value> {

@@ -31,7 +31,7 @@ impl SimulatedModel {
     pub(super) fn start() -> Result<Self, Failure> {
         let config = SimulatorConfig::new(SLOTS);
         let (end, ended) = oneshot::channel();
-        let (tell_start, started) = mpsc::channel();
+        let (tell_start, started) = mpsc::sync_channel(1);
         let its_config = config.clone();
         let thread = thread::Builder::new()
             .name("simulated-model".to_owned())
@@ -86,7 +86,7 @@ impl SimulatedModel {
 
 fn serve(
     config: SimulatorConfig,
-    tell_start: &mpsc::Sender<SocketAddr>,
+    tell_start: &mpsc::SyncSender<SocketAddr>,
     ended: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
     runtime::waiting()?.block_on(async {

@@ -25,7 +25,23 @@ impl Generator {
         }
         let (sum_ns, requests) = self.e2e_ns;
         let request = Duration::from_nanos(u64::try_from(sum_ns / requests.max(1)).unwrap_or(0));
-        warm_up.max(request)
+        warm_up.max(request).max(self.fastest_opening(plan))
+    }
+
+    /// How long a stage that did not warm up opens its slots before its window begins: in it, all of
+    /// them are in use. A stage that a number of requests ends is as long as these take.
+    pub(super) fn before_window(&self, plan: &StagePlan) -> Duration {
+        match (plan.phase, plan.end) {
+            (Phase::WarmUp, _) | (_, StageEnd::Requests(_)) => Duration::ZERO,
+            (_, StageEnd::After(_)) => self.fastest_opening(plan),
+        }
+    }
+
+    /// The least time in which the slots that a stage does not take over can open.
+    fn fastest_opening(&self, plan: &StagePlan) -> Duration {
+        let slots = plan.arrivals.concurrency().map_or(0, |slots| slots.get());
+        let taken_over = u32::try_from(self.in_flight.count()).unwrap_or(u32::MAX);
+        FASTEST_OPENING * slots.saturating_sub(taken_over)
     }
 
     pub(super) fn due(&self, plan: &StagePlan, started_ns: i64, opening: Duration) -> Due {

@@ -67,8 +67,8 @@ impl Request {
         let end = interrupt.or(exchange).await;
         let end = progress.end(end, self.clock.now_ns());
         let outcome = reply.finish(end.end, self.client.endpoint().redaction());
-        // A reply that is whole ended with its last byte, however long its connection stayed; what
-        // it still said after the mark of its end is a part of it.
+        // A reply that is whole ended with its last byte, or with the mark of its end, however long
+        // its connection stayed; tokens that came after the mark are a part of it.
         let said_ns = outcome.chunks.last().map(|chunk| chunk.at_ns);
         let received_ns = end
             .received_ns

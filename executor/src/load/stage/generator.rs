@@ -2,7 +2,9 @@
 //!
 //! A run whose generator was late measured the generator. The bounds are wide enough for a busy
 //! machine and narrow enough that no verdict hangs on them: late by no more than 10 ms, or 5 % of
-//! the median time to first token where that is more; one arrival in a thousand not sent.
+//! the median time to first token where that is more; one arrival in a thousand not sent. Where a
+//! closed loop looks for a limit, a tenth of its slots' time may pass unused: short replies let more
+//! pass unseen by the first bound.
 
 use crate::slo::{RuleResult, reading};
 
@@ -12,9 +14,28 @@ const LAG_FLOOR_NS: i64 = 10_000_000;
 const TTFT_PARTS: i64 = 20;
 /// Share of the arrivals that may stay unsent.
 const MISSED_SHARE: f64 = 0.001;
+/// Share of the slots' time that may pass until the generator uses them again.
+const IDLE_SHARE: f64 = 0.1;
+/// Lag that on average is always allowed, in ns: no server of models answers so fast that it matters.
+const IDLE_FLOOR_NS: f64 = 1e6;
+
+/// How a closed loop used its slots.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IdleSlots {
+    /// Share of their time in which they were free and not yet used again, from 0 to 1.
+    pub share: f64,
+    /// Mean of how late they were used again, in ns.
+    pub lag_ns_mean: f64,
+}
+
+impl IdleSlots {
+    fn is_allowed(self) -> bool {
+        self.share <= IDLE_SHARE || self.lag_ns_mean <= IDLE_FLOOR_NS
+    }
+}
 
 /// What the generator reports of a stage, or of all steady stages of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct GeneratorReport {
     /// p99 of scheduled to sent over all requests, in ns; `None` where nothing was sent.
     pub schedule_lag_ns_p99: Option<i64>,
@@ -24,6 +45,8 @@ pub struct GeneratorReport {
     pub sent: i64,
     /// Arrivals that could not be sent.
     pub missed: i64,
+    /// How the slots of one stage were used; `None` in an open loop, and of a whole run.
+    pub idle_slots: Option<IdleSlots>,
 }
 
 impl GeneratorReport {
@@ -32,15 +55,21 @@ impl GeneratorReport {
         self.check().iter().all(|rule| rule.met)
     }
 
-    /// What its two rules, `schedule_lag_p99` and `missed`, say.
-    pub fn check(&self) -> [RuleResult; 2] {
+    /// What its rules say: `schedule_lag_p99`, `missed`, and in a closed loop `idle_slots`.
+    pub fn check(&self) -> Vec<RuleResult> {
         let bound = self
             .ttft_ns_p50
             .map_or(LAG_FLOOR_NS, |ttft| LAG_FLOOR_NS.max(ttft / TTFT_PARTS));
         // A generator that sent nothing has no lag; what it owes counts as missed.
         let lag = self.schedule_lag_ns_p99.unwrap_or(0);
         let missed_share = self.missed_share();
-        [
+        let idle_slots = self.idle_slots.map(|idle| RuleResult {
+            rule: "idle_slots".to_string(),
+            measured: reading::share_below(idle.share),
+            required: reading::percent(IDLE_SHARE * 100.0, " "),
+            met: idle.is_allowed(),
+        });
+        let on_time = [
             RuleResult {
                 rule: "schedule_lag_p99".to_string(),
                 measured: reading::latency(lag),
@@ -53,7 +82,8 @@ impl GeneratorReport {
                 required: reading::percent(MISSED_SHARE * 100.0, " "),
                 met: missed_share <= MISSED_SHARE,
             },
-        ]
+        ];
+        on_time.into_iter().chain(idle_slots).collect()
     }
 
     /// Share of the arrivals that could not be sent, from 0 to 1; 0 of no arrivals.
@@ -74,6 +104,7 @@ mod tests {
         ttft_ns_p50: Some(100_000_000),
         sent: 1000,
         missed: 0,
+        idle_slots: None,
     };
 
     #[track_caller]
@@ -113,6 +144,23 @@ mod tests {
         check(missed(998, 1), false);
         check(missed(0, 5), false);
         check(missed(0, 0), true);
+    }
+
+    #[test]
+    fn a_tenth_of_the_slots_time_may_pass_or_a_millisecond_each() {
+        let idle = |share, lag_ns_mean| GeneratorReport {
+            idle_slots: Some(IdleSlots { share, lag_ns_mean }),
+            ..ON_TIME
+        };
+        check(idle(0.1, 5e6), true);
+        check(idle(0.101, 5e6), false);
+        check(idle(0.5, 1e6), true);
+        let rule = idle(0.2345, 5e6).check().pop().expect("three rules");
+        let said = (rule.measured.as_str(), rule.required.as_str());
+        assert_eq!(
+            (rule.rule.as_str(), said),
+            ("idle_slots", ("23.5 %", "10 %"))
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::backlog::BacklogCurve;
 use super::facts::RequestFacts;
+use super::generator::IdleSlots;
 use super::{StageLatencies, StageStats, StageWindow};
 use plimsoll_ingest::RequestStatus;
 
@@ -16,6 +17,9 @@ pub struct StageTally {
     good: i64,
     timeouts: i64,
     unsent: i64,
+    /// Sums over the requests: due to sent, and due to done.
+    lag_ns: i64,
+    whole_ns: i64,
     ok_inside: i64,
     good_inside: i64,
     tokens_inside: i64,
@@ -38,6 +42,8 @@ impl StageTally {
             good: 0,
             timeouts: 0,
             unsent: 0,
+            lag_ns: 0,
+            whole_ns: 0,
             ok_inside: 0,
             good_inside: 0,
             tokens_inside: 0,
@@ -75,6 +81,8 @@ impl StageTally {
         self.good += i64::from(request.good);
         self.timeouts += i64::from(request.status == RequestStatus::Timeout);
         self.unsent += i64::from(request.unsent);
+        self.lag_ns += request.sent_ns - request.scheduled_ns;
+        self.whole_ns += request.done_ns - request.scheduled_ns;
         if ok {
             self.prompt_tokens += request.prompt_tokens.unwrap_or(0);
             self.output_tokens += request.output_tokens.unwrap_or(0);
@@ -134,6 +142,10 @@ impl StageTally {
             backlog,
             achieved_ratio,
             schedule_lag_ns_p99,
+            idle_slots: (!open_loop && self.whole_ns > 0).then(|| IdleSlots {
+                share: self.lag_ns as f64 / self.whole_ns as f64,
+                lag_ns_mean: self.lag_ns as f64 / self.sent as f64,
+            }),
         }
     }
 }
