@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use plimsoll_ingest::{JobId, RunRow, Timestamp, Trigger, Verdict, WarehouseLocation};
+use tokio::runtime::LocalOptions;
 use tokio::sync::{oneshot, watch};
 
 mod columns;
@@ -201,7 +202,7 @@ pub async fn run_job(
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
-                .build();
+                .build_local(LocalOptions::default());
             let outcome = match runtime {
                 Ok(runtime) => {
                     let queued_at = Timestamp::now();
@@ -215,7 +216,7 @@ pub async fn run_job(
                         queued_at,
                         sockets,
                     };
-                    tokio::task::LocalSet::new().block_on(&runtime, job.run())
+                    runtime.block_on(job.run())
                 }
                 Err(error) => Err(JobError::Generator {
                     reason: error.to_string(),
