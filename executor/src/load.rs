@@ -6,6 +6,7 @@
 //! [`client`] alone.
 
 pub mod abort;
+mod acknowledged;
 pub mod arrivals;
 pub mod chat;
 pub mod client;

@@ -15,10 +15,12 @@ use deltalake_core::kernel::{Action, Add, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
 mod files;
+mod jobs;
 mod log;
 mod merge;
 
@@ -110,6 +112,9 @@ struct Publisher<'a> {
 
 /// Publishes a sealed spool, then removes it. Doing so twice is doing it once.
 ///
+/// A spool of which something cannot be read any more is not published: the rest
+/// would pass for the whole.
+///
 /// # Errors
 /// Says which table failed and why; the spool stays, to be published later.
 pub async fn publish(
@@ -123,6 +128,7 @@ pub async fn publish(
             run_id: manifest.run_id,
         });
     }
+    contents.check()?;
     let publisher = Publisher {
         warehouse,
         contents: &contents,
@@ -264,9 +270,8 @@ impl Publisher<'_> {
             return Ok(true);
         }
         let key = self.run_key();
-        Ok(log::files_by_run_key(delta)
-            .map_err(fail)?
-            .any(|file| file.min == key && file.max == key))
+        let files = log::files_by_run_key(delta).map_err(fail)?;
+        Ok(files.iter().any(|file| file.bounds == Some((key, key))))
     }
 
     fn run_key(&self) -> i64 {
@@ -280,24 +285,33 @@ impl Publisher<'_> {
         least: i64,
         most: i64,
     ) -> Result<Vec<RecordBatch>, PublishError> {
-        let fail = |source| self.table_error(Table::Runs, source);
-        let files: Vec<_> = log::files_by_run_key(runs)
-            .map_err(fail)?
-            .filter(|file| file.min <= most && file.max >= least)
-            .collect();
+        let files = log::files_by_run_key(runs);
+        let files = files.map_err(|source| self.table_error(Table::Runs, source))?;
+        let files = files.iter().filter(|file| file.may_hold(&least, &most));
+        let paths = files.map(|file| &file.path);
+        self.read_files(runs, Table::Runs, paths).await
+    }
+
+    /// Reads whole files of a small table.
+    async fn read_files(
+        &self,
+        delta: &DeltaTable,
+        table: Table,
+        paths: impl Iterator<Item = &Path>,
+    ) -> Result<Vec<RecordBatch>, PublishError> {
         let mut batches = Vec::new();
-        for file in files {
-            let object = runs.object_store().get(&file.path).await;
+        for path in paths {
+            let object = delta.object_store().get(path).await;
             let bytes: Bytes = match object {
                 Ok(object) => object.bytes().await,
                 Err(error) => Err(error),
             }
-            .map_err(|error| fail(error.into()))?;
+            .map_err(|error| self.table_error(table, error.into()))?;
             let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
                 .and_then(|builder| builder.build())
-                .map_err(self.file_error(Table::Runs))?;
+                .map_err(self.file_error(table))?;
             for batch in reader {
-                batches.push(batch.map_err(|error| self.file_error(Table::Runs)(error.into()))?);
+                batches.push(batch.map_err(|error| self.file_error(table)(error.into()))?);
             }
         }
         Ok(batches)
@@ -405,41 +419,6 @@ impl Publisher<'_> {
             }
             self.try_commit(&mut runs, table, &adds, &transactions, &mut attempt)
                 .await?;
-        }
-    }
-
-    /// Publishes the job's row, where this spool holds it.
-    async fn publish_job(&self) -> Result<(), PublishError> {
-        let table = Table::Jobs;
-        let tag = Tag::Final(table);
-        if !self.contents.has(tag) {
-            return Ok(());
-        }
-        let rows: Vec<_> =
-            merge::ordered_rows(self.contents, tag, table)?.collect::<Result<_, _>>()?;
-        let Some(job_id) = rows.first().and_then(|batch| text(batch, "job_id", 0)) else {
-            return Ok(());
-        };
-        let app_id = format!("job:{job_id}");
-        let mut jobs = open_or_create(self.warehouse, table).await?;
-        let mut adds: Option<Vec<Add>> = None;
-        let mut attempt = 0;
-        loop {
-            let there = log::has_transaction(&jobs, &app_id).await;
-            if there.map_err(|source| self.table_error(table, source))? {
-                return Ok(());
-            }
-            let files = match adds.take() {
-                Some(files) => files,
-                None => {
-                    self.write_files(&jobs, table, rows.iter().cloned().map(Ok))
-                        .await?
-                }
-            };
-            let transactions = [self.transaction(&app_id)];
-            self.try_commit(&mut jobs, table, &files, &transactions, &mut attempt)
-                .await?;
-            adds = Some(files);
         }
     }
 }

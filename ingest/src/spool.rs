@@ -13,22 +13,28 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 mod conform;
+mod extents;
+mod folders;
 mod frame;
 mod manifest;
 mod segment;
 mod send;
 
+pub use folders::{abandoned, list, sweep};
 pub use frame::Tag;
 pub use manifest::{Manifest, SPOOL_VERSION};
 pub use segment::FrameRef;
 pub use send::SendRow;
 
+use crate::storage::{self, sync_folder};
 use crate::table::Table;
-use segment::SegmentWriter;
+use segment::{Extent, SegmentWriter};
 
 const LOCK_FILE: &str = "lock";
 /// Folders under way to or from existence begin so; nobody else touches them.
 const HIDDEN: char = '.';
+/// Folders that get their name when all that belongs to a spool is in them.
+const NEW: &str = ".new-";
 /// Folders whose rows are published begin so until they are deleted.
 const DONE: &str = ".done-";
 
@@ -79,6 +85,17 @@ pub enum SpoolError {
         /// The tag of the first.
         tag: String,
     },
+    /// Rows that were written are not there any more.
+    #[error(
+        "spool `{path}`: {bytes} bytes that were written cannot be read any more, so the disk or \
+         somebody changed them; nothing of the run is published, and the folder stays as it is"
+    )]
+    Damaged {
+        /// The spool's folder.
+        path: PathBuf,
+        /// How much is missing.
+        bytes: u64,
+    },
     /// A column that may not be null is not in the spool.
     #[error("spool `{path}`: rows of table `{table}` have no column `{column}`")]
     Missing {
@@ -98,6 +115,10 @@ pub struct Spool {
     manifest: Manifest,
     writer: Option<SegmentWriter>,
     next_segment: u32,
+    /// The first segment that holds frames of this process alone, as do those after it.
+    own_segment: u32,
+    /// Bytes of the frames in them.
+    own_bytes: u64,
     /// Keeps other processes out; given back when the spool is dropped.
     _lock: File,
 }
@@ -118,27 +139,30 @@ impl Spool {
                 source,
             }
         };
-        let staging = root.join(format!("{HIDDEN}new-{name}"));
-        fs::create_dir_all(&staging).map_err(fail("making the folder"))?;
+        let staging = root.join(format!("{NEW}{name}"));
+        storage::create_folder_of(&staging.join(LOCK_FILE)).map_err(fail("making the folder"))?;
         let lock = File::create(staging.join(LOCK_FILE)).map_err(fail("making the lock"))?;
         lock.lock().map_err(fail("locking"))?;
         manifest
             .write(&staging)
             .map_err(fail("writing the manifest"))?;
+        // What is in the folder is on disk before its name says that it is a spool.
+        sync_folder(&staging).map_err(fail("syncing the folder"))?;
         fs::rename(&staging, &folder).map_err(fail("naming the folder"))?;
-        File::open(root)
-            .and_then(|root| root.sync_all())
-            .map_err(fail("syncing the folder"))?;
+        sync_folder(root).map_err(fail("syncing the folder"))?;
         Ok(Self {
             folder,
             manifest,
             writer: None,
             next_segment: 0,
+            own_segment: 0,
+            own_bytes: 0,
             _lock: lock,
         })
     }
 
-    /// Takes over the spool in `folder`; `None` where its process lives.
+    /// Takes over the spool in `folder`; `None` where its process lives, or where
+    /// another one published it in the meantime.
     ///
     /// # Errors
     /// The folder cannot be read, or a later release wrote it.
@@ -151,16 +175,23 @@ impl Spool {
                 source,
             }
         };
-        let lock = OpenOptions::new()
-            .write(true)
-            .open(folder.join(LOCK_FILE))
-            .map_err(fail("opening the lock"))?;
+        let is_gone = |error: &io::Error| {
+            error.kind() == io::ErrorKind::NotFound && matches!(folder.try_exists(), Ok(false))
+        };
+        let opened = OpenOptions::new().write(true).open(folder.join(LOCK_FILE));
+        let lock = match opened {
+            Err(error) if is_gone(&error) => return Ok(None),
+            opened => opened.map_err(fail("opening the lock"))?,
+        };
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(source)) => return Err(fail("locking")(source)),
         }
-        let manifest = Manifest::read(folder).map_err(fail("reading the manifest"))?;
+        let manifest = match Manifest::read(folder) {
+            Err(error) if is_gone(&error) => return Ok(None),
+            read => read.map_err(fail("reading the manifest"))?,
+        };
         if manifest.version > SPOOL_VERSION {
             let path = folder.to_path_buf();
             return Err(SpoolError::Newer {
@@ -174,6 +205,8 @@ impl Spool {
             manifest,
             writer: None,
             next_segment: 0,
+            own_segment: 0,
+            own_bytes: 0,
             _lock: lock,
         };
         spool.leave_segment()?;
@@ -204,6 +237,7 @@ impl Spool {
         self.writer = None;
         let next = segment::next_number(&self.folder);
         self.next_segment = next.map_err(self.io("reading"))?;
+        (self.own_segment, self.own_bytes) = (self.next_segment, 0);
         Ok(())
     }
 
@@ -219,7 +253,9 @@ impl Spool {
         }
         let writer = self.writer.as_mut().expect("was just begun");
         let written = writer.append(&bytes);
-        written.map_err(self.io("appending"))
+        written.map_err(self.io("appending"))?;
+        self.own_bytes += bytes.len() as u64;
+        Ok(())
     }
 
     /// Appends one batch. It is safe after the next [`Spool::sync`].
@@ -262,7 +298,7 @@ impl Spool {
         Ok(SpoolContents {
             folder: self.folder.clone(),
             frames: scan.frames,
-            torn_bytes: scan.torn_bytes,
+            extents: scan.extents,
         })
     }
 
@@ -307,6 +343,7 @@ impl Spool {
         if contents.sealed() {
             return Ok(contents);
         }
+        self.check_own(&contents)?;
         self.drop_finals(&contents)?;
         self.leave_segment()?;
         for (table, batch) in finals {
@@ -314,9 +351,25 @@ impl Spool {
         }
         // The rows are safe before the marker says that they are complete.
         self.sync()?;
-        self.write(Tag::End, None)?;
+        let contents = self.contents()?;
+        self.check_own(&contents)?;
+        self.write(Tag::End, Some(&extents::to_batch(&contents.extents)))?;
         self.sync()?;
         self.contents()
+    }
+
+    /// Checks that all that this process appended can be read.
+    fn check_own(&self, contents: &SpoolContents) -> Result<(), SpoolError> {
+        let own = contents.extents.iter();
+        let own = own.filter(|extent| extent.segment >= self.own_segment);
+        let there: u64 = own.map(|extent| extent.whole).sum();
+        match self.own_bytes.saturating_sub(there) {
+            0 => Ok(()),
+            bytes => Err(SpoolError::Damaged {
+                path: self.folder.clone(),
+                bytes,
+            }),
+        }
     }
 
     /// Removes a spool whose rows are published.
@@ -353,7 +406,7 @@ impl Spool {
 pub struct SpoolContents {
     folder: PathBuf,
     frames: Vec<FrameRef>,
-    torn_bytes: u64,
+    extents: Vec<Extent>,
 }
 
 impl SpoolContents {
@@ -366,7 +419,30 @@ impl SpoolContents {
 
     /// Bytes that a crash left without a whole frame.
     pub fn torn_bytes(&self) -> u64 {
-        self.torn_bytes
+        self.extents.iter().map(|extent| extent.torn).sum()
+    }
+
+    /// Whether nothing was ever measured into it: there is no frame but perhaps
+    /// the beginning of the first.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty() && !self.extents.iter().any(|extent| extent.spoiled)
+    }
+
+    /// Checks that all that the end marker was written after can be read.
+    ///
+    /// # Errors
+    /// [`SpoolError::Damaged`] where some of it cannot.
+    pub fn check(&self) -> Result<(), SpoolError> {
+        for end in self.batches(Tag::End) {
+            let bytes = extents::missing(&end?, &self.extents);
+            if bytes > 0 {
+                return Err(SpoolError::Damaged {
+                    path: self.folder.clone(),
+                    bytes,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The frames that hold such rows, in the order in which they were written.
@@ -411,83 +487,6 @@ impl SpoolContents {
     /// Reads all rows of a kind, batch by batch.
     pub fn batches(&self, tag: Tag) -> impl Iterator<Item = Result<RecordBatch, SpoolError>> + '_ {
         self.frames(tag).map(|frame| self.read(frame))
-    }
-}
-
-/// Folders below `root` that hold a spool, whoever holds their locks.
-///
-/// # Errors
-/// The root is there and cannot be read.
-pub fn list(root: &Path) -> Result<Vec<PathBuf>, SpoolError> {
-    let fail = |source| SpoolError::Io {
-        path: root.to_path_buf(),
-        action: "listing",
-        source,
-    };
-    let entries = match root.read_dir() {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(fail(error)),
-    };
-    let mut folders = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(fail)?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(HIDDEN));
-        if !hidden && path.join(manifest::MANIFEST_FILE).is_file() {
-            folders.push(path);
-        }
-    }
-    folders.sort_unstable();
-    Ok(folders)
-}
-
-/// The warehouses of the spools below `root` that were abandoned, as their
-/// processes named them: nobody holds their locks. `None` for a spool that does
-/// not say.
-///
-/// # Errors
-/// The root is there and cannot be read.
-pub fn abandoned(root: &Path) -> Result<Vec<Option<String>>, SpoolError> {
-    let free = |folder: &PathBuf| {
-        let lock = OpenOptions::new().write(true).open(folder.join(LOCK_FILE));
-        lock.is_ok_and(|lock| lock.try_lock().is_ok())
-    };
-    let warehouse = |folder: PathBuf| Manifest::read(&folder).ok().map(|read| read.warehouse);
-    Ok(list(root)?
-        .into_iter()
-        .filter(free)
-        .map(warehouse)
-        .collect())
-}
-
-/// Deletes what is left below `root` of spools whose rows are published: a
-/// crash came between the new name and the deletion, or the deletion failed.
-///
-/// Such a folder holds nothing that is needed, so what cannot be deleted is
-/// for the log alone, and the next sweep tries again.
-pub fn sweep(root: &Path) {
-    let swept = root.read_dir().and_then(|entries| {
-        for entry in entries {
-            let entry = entry?;
-            let done = entry.file_name().to_string_lossy().starts_with(DONE);
-            if !done || !entry.file_type()?.is_dir() {
-                continue;
-            }
-            let folder = entry.path();
-            if let Err(error) = fs::remove_dir_all(&folder) {
-                tracing::debug!(
-                    folder = %folder.display(),
-                    %error,
-                    "the rest of a published spool cannot be deleted"
-                );
-            }
-        }
-        Ok(())
-    });
-    if let Err(error) = swept {
-        tracing::debug!(root = %root.display(), %error, "published spools cannot be looked for");
     }
 }
 

@@ -66,16 +66,18 @@ fn sync(path: &FilePath, file: &File) -> io::Result<()> {
 }
 
 fn sync_folder_of(path: &FilePath) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) => sync(folder, &File::open(folder)?),
-        None => Ok(()),
-    }
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Makes the names in a folder outlive a power cut.
+pub(crate) fn sync_folder(folder: &FilePath) -> io::Result<()> {
+    sync(folder, &File::open(folder)?)
 }
 
 /// Makes the folder that is to hold the file, and every missing one above it.
 ///
 /// A file is lost with its folder, so the names of new folders are synced too.
-fn create_folder_of(path: &FilePath) -> io::Result<()> {
+pub(crate) fn create_folder_of(path: &FilePath) -> io::Result<()> {
     let Some(folder) = path.parent() else {
         return Ok(());
     };

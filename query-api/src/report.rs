@@ -41,7 +41,7 @@ pub use generator::Generator;
 pub use headline::Limit;
 pub use lengths::{Lengths, TokenLengths};
 pub use load::ReportError;
-pub use next::NextCommand;
+pub use next::{NextCommand, with_flags};
 pub use reason::Reason;
 pub use stage::StageLine;
 pub use terminal::TerminalStyle;

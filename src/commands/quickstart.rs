@@ -10,6 +10,7 @@ use plimsoll_executor::load::profile::{Overrides, Profile};
 use plimsoll_executor::load::stamped::Stamping;
 use plimsoll_executor::performance::{Endpoint, JobRequest, fresh_seed};
 use plimsoll_ingest::Trigger;
+use plimsoll_query_api::report::with_flags;
 
 use super::profiles::unusable;
 use super::run::user;
@@ -44,21 +45,35 @@ pub(crate) fn execute(
 ) -> Result<Exit, Failure> {
     console.note("  Starting everything on this machine: no GPU, no network needed.");
     let model = SimulatedModel::start()?;
-    let profiles = profiles(fresh_seed())?;
+    let profiles = Profile::with_seeds_apart(profiles(fresh_seed())?);
     tell_parts(&model, &profiles, settings, console);
     let request = request(&model, profiles)?;
     let exit = runtime::waiting()?.block_on(job::execute(request, settings, console))?;
     model.end()?;
     if !console.json {
-        console.result(NEXT)?;
+        console.result(&next(&settings.place_flags))?;
     }
     Ok(exit)
 }
 
-const NEXT: &str = "
-  Next: plimsoll sql \"select * from peak_rps\"        ask it
-        plimsoll serve                                API on http://127.0.0.1:8080
-        plimsoll run --url YOUR_SERVER --model NAME   measure a real one";
+/// Where to go from here; `flags` say where the results are, if not in the usual place.
+fn next(flags: &[(String, String)]) -> String {
+    let commands = [
+        ("plimsoll sql \"select * from peak_rps\"", "ask it"),
+        ("plimsoll serve", "API on http://127.0.0.1:8080"),
+        (
+            "plimsoll run --url YOUR_SERVER --model NAME",
+            "measure a real one",
+        ),
+    ];
+    let commands = commands.map(|(command, what)| (with_flags(command, flags), what));
+    let widths = commands.iter().map(|(command, _)| command.len());
+    let width = widths.max().unwrap_or(0);
+    let lines = commands.iter().zip(["Next: ", "", ""]);
+    lines
+        .map(|((command, what), before)| format!("\n  {before:6}{command:width$}   {what}"))
+        .collect()
+}
 
 /// Smoke, and step in short stages of one length, so that what comes out can be told beforehand.
 fn profiles(seed: u64) -> Result<Vec<Profile>, Failure> {

@@ -36,6 +36,8 @@ Examples:
       --rate 8 --duration 10m --abort-if error_rate=50%@10s --json
 
 SLO: (ttft|tpot|itl|e2e)_pNN=TIME, error_rate=P%, demand=R, with commas between.
+Profiles after the first take the next seeds: no run sends another's prompts.
+--abort-if looks at an error rate once 10 requests have ended in its time.
 Ctrl-C ends cleanly and publishes what was measured; twice stops at once.
 SIGUSR1 holds all requests back, SIGUSR2 lets them go on.")]
 pub(crate) struct RunArgs {
@@ -133,6 +135,7 @@ impl RunArgs {
             .iter()
             .map(|name| Profile::load(name, &overrides, seed).map_err(|error| unusable(&error)))
             .collect::<Result<_, _>>()?;
+        let profiles = Profile::with_seeds_apart(profiles);
         Ok(JobRequest {
             endpoint,
             api_key_env: self.api_key_env.clone(),
@@ -323,12 +326,12 @@ mod tests {
             job.profiles.iter().map(Profile::name).collect::<Vec<_>>(),
             ["step", "stability"]
         );
-        for profile in &job.profiles {
+        for (profile, seed) in job.profiles.iter().zip(7..) {
             let settings = profile.effective_settings();
             assert_eq!(settings["rate"].as_f64(), Some(2.0), "{settings}");
             assert_eq!(settings["duration"], "12s");
             assert_eq!(settings["warm_up"], "3s");
-            assert_eq!(settings["seed"], 7);
+            assert_eq!(settings["seed"], seed);
             assert_eq!(settings["workload"]["prompt_tokens"], 100);
             assert_eq!(settings["workload"]["output_tokens"], 20);
         }

@@ -22,8 +22,8 @@ Examples:
   plimsoll runs --model llama --profile step --since 7d
   plimsoll runs --verdict blocked --since 2026-01-31T00:00:00Z --json
 
-`limit` is the goodput at the highest load that met the SLO, for the profiles
-that look for it. `plimsoll report RUN` shows one of them.")]
+`limit` is the goodput at the highest load that met the SLO, in good requests a
+second, for the profiles that look for it. `plimsoll report RUN` shows a run.")]
 pub(crate) struct RunsArgs {
     /// Only runs of this model
     #[arg(long, value_name = "NAME")]
@@ -131,7 +131,11 @@ const HEADINGS: [Heading; 8] = {
             align: Align::Left,
             may_be_cut: true,
         },
-        heading("profile", Align::Left),
+        Heading {
+            text: "profile",
+            align: Align::Left,
+            may_be_cut: true,
+        },
         heading("verdict", Align::Left),
         heading("limit", Align::Right),
         heading("TTFT p99", Align::Right),
@@ -160,20 +164,20 @@ fn cells(run: &Map<String, Value>) -> [String; 8] {
         id.get(id.len().saturating_sub(8)..)
             .unwrap_or(id)
             .to_owned(),
-        whole_seconds(text("started_at")),
+        whole_minutes(text("started_at")),
         text("model").to_owned(),
         text(profile).to_owned(),
         text("verdict").to_owned(),
-        number("peak_goodput_rps", units::requests_per_second),
+        number("peak_goodput_rps", units::quantity),
         p99.map_or_else(|| units::ABSENT.to_owned(), units::duration),
         number("error_rate", units::percent),
     ]
 }
 
-/// A moment without the part of its second: enough to tell runs apart.
-fn whole_seconds(moment: &str) -> String {
-    match moment.split_once('.') {
-        Some((seconds, _)) => format!("{seconds}Z"),
+/// A moment without its seconds: the list is in their order.
+fn whole_minutes(moment: &str) -> String {
+    match moment.rsplit_once(':') {
+        Some((minutes, _)) => format!("{minutes}Z"),
         None => moment.to_owned(),
     }
 }
@@ -258,11 +262,11 @@ mod tests {
             cells(run.as_object().expect("an object")),
             [
                 "9c41d7e0",
-                "2026-01-31T10:00:00Z",
+                "2026-01-31T10:00Z",
                 "llama",
                 "step",
                 "passed",
-                "15.8 req/s",
+                "15.8",
                 "470 ms",
                 "0 %"
             ]
@@ -273,6 +277,21 @@ mod tests {
             cells(bare.as_object().expect("an object")),
             ["9c41d7e0", "-", "-", "tools", "error", "-", "-", "-"]
         );
+    }
+
+    #[test]
+    fn the_list_fits_into_eighty_columns() {
+        let run = json!({
+            "run_id": "01927f1a-5c7e-7d0a-9b1e-3f2a9c41d7e0",
+            "started_at": "2026-01-31T10:00:00.123Z",
+            "model": "meta-llama/Llama-3.3-70B-Instruct", "profile": "max_throughput",
+            "verdict": "incomplete", "peak_goodput_rps": 158.4, "ttft_ns_p99": 470_000_000_i64,
+            "error_rate": 0.012,
+        });
+        let row = cells(run.as_object().expect("an object"));
+        let shown = layout(&HEADINGS, &[row], 80);
+        let widest = shown.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{shown}");
     }
 
     #[test]

@@ -223,7 +223,7 @@ fn a_pause_stops_all_arrivals_until_it_ends() {
     let asked_us = asked.as_micros();
     let during = place.value(&format!(
         "select count(*) from raw.requests q join reports.runs r on q.run_key = r.run_key \
-         where cast(arrow_cast(r.started_at, 'Int64') as bigint) + q.sent_ns / 1000 \
+         where cast(r.started_at as bigint) + q.sent_ns / 1000 \
          between {} and {}",
         asked_us + 1_000_000,
         asked_us + 3_000_000

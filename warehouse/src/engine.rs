@@ -19,6 +19,8 @@ use datafusion::prelude::SessionConfig;
 use plimsoll_ingest::{WarehouseLocation, delta};
 
 use crate::error::OpenError;
+use crate::growth;
+use crate::metered::Metering;
 use crate::store::ReadOnlyStore;
 
 /// The one catalog.
@@ -32,7 +34,7 @@ pub(crate) const SEARCH_SCHEMA: &str = "any";
 /// is, or how long they compute, and one call neither asks the memory limit
 /// nor looks at the time limit before it is done. The table functions `range`
 /// and `generate_series` give their rows batch by batch, and stay.
-const WITHOUT_LIMITS: [&str; 8] = [
+const WITHOUT_LIMITS: [&str; 13] = [
     "repeat",
     "lpad",
     "rpad",
@@ -41,6 +43,12 @@ const WITHOUT_LIMITS: [&str; 8] = [
     "range",
     "generate_series",
     "levenshtein",
+    "array_replace",
+    "array_replace_n",
+    "array_replace_all",
+    // Types of any size, by name.
+    "arrow_cast",
+    "arrow_try_cast",
 ];
 
 /// How many of the largest users of memory an error names.
@@ -94,6 +102,7 @@ impl Engine {
         let mut template = SessionStateBuilder::new_with_default_features()
             .with_config(config(options))
             .with_runtime_env(environment)
+            .with_physical_optimizer_rule(Arc::new(Metering))
             .build();
         for function in WITHOUT_LIMITS {
             // Takes the other names of the function away, too.
@@ -103,6 +112,9 @@ impl Engine {
                     reason: error.strip_backtrace(),
                 })?;
         }
+        growth::limit(&mut template, options.memory_limit).map_err(|error| OpenError::Engine {
+            reason: error.strip_backtrace(),
+        })?;
         Ok(Self {
             template,
             memory_limit: options.memory_limit,

@@ -11,16 +11,17 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::ast::{Visit, Visitor};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
 use crate::error::QueryError;
 
+mod levels;
+mod name;
+mod patient;
 mod size;
 
-/// The dialect that the engine's parser takes where none is named.
-const DIALECT: GenericDialect = GenericDialect;
+use patient::Patient;
 
 /// How deep expressions and subqueries may nest.
 const NESTING_LIMIT: usize = 64;
@@ -38,22 +39,27 @@ pub fn check_read_only(sql: &str) -> Result<(), QueryError> {
 /// Parses one statement that only reads.
 pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
     let syntax = |error: DataFusionError| QueryError::syntax(&error);
-    let tokens = Tokenizer::new(&DIALECT, sql)
+    let tokens = Tokenizer::new(&Patient::for_tokens(0), sql)
         .tokenize_with_location()
         .map_err(|error| syntax(ParserError::from(error).into()))?;
     size::check_tokens(&tokens)?;
-    let mut statements = DFParserBuilder::new(tokens)
-        .with_dialect(&DIALECT)
+    let dialect = Patient::for_tokens(tokens.len());
+    let parsed = DFParserBuilder::new(tokens)
+        .with_dialect(&dialect)
         .with_recursion_limit(NESTING_LIMIT)
         .build()
-        .map_err(syntax)?
-        .parse_statements()
-        .map_err(syntax)?;
+        .and_then(|mut parser| parser.parse_statements());
+    if dialect.is_out() {
+        return Err(QueryError::Syntax {
+            message: "it nests too deeply, with a mistake somewhere inside".to_string(),
+        });
+    }
+    let mut statements = parsed.map_err(syntax)?;
     if statements.len() > 1 {
         let what = format!("{} statements at once are", statements.len());
         return Err(QueryError::Refused { what });
     }
-    let statement = statements.pop_front().ok_or_else(|| QueryError::Syntax {
+    let mut statement = statements.pop_front().ok_or_else(|| QueryError::Syntax {
         message: "there is no statement".to_string(),
     })?;
     match first_write(&statement) {
@@ -62,6 +68,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
         }),
         None => {
             size::check_relations(&statement)?;
+            name::name_subqueries(&mut statement);
             Ok(statement)
         }
     }
@@ -222,6 +229,76 @@ mod tests {
                 }
                 other => panic!("{sql}: {other:?}"),
             }
+        }
+    }
+
+    /// Each of these levels is tried in two or three ways, and each way tries all that is in it.
+    #[test]
+    fn a_mistake_deep_inside_special_forms_is_found_in_time() {
+        // Queries parse on threads with room; those of tests have less.
+        let roomy = std::thread::Builder::new().stack_size(crate::runtime::STACK_BYTES);
+        let tried = roomy.spawn(mistakes_deep_inside).expect("a thread");
+        tried.join().expect("each was refused in time");
+    }
+
+    fn mistakes_deep_inside() {
+        let begun = std::time::Instant::now();
+        for depth in [14, 20, 30, 60] {
+            for open in [
+                "position(",
+                "cast(",
+                "ceil(",
+                "floor(",
+                "substring(",
+                "trim(",
+            ] {
+                refused_in_time(&format!("select {} 1 x", open.repeat(depth)));
+                refused_in_time(&format!(
+                    "select {}1 x{}",
+                    open.repeat(depth),
+                    ")".repeat(depth)
+                ));
+            }
+            refused_in_time(&format!(
+                "select 1 from {} 1 x",
+                "((select * from ".repeat(depth / 2)
+            ));
+            refused_in_time(&format!(
+                "select {} 1 x",
+                "a in ((select ".repeat(depth / 2)
+            ));
+        }
+        assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+    }
+
+    #[track_caller]
+    fn refused_in_time(sql: &str) {
+        let begun = std::time::Instant::now();
+        let checked = check_read_only(sql);
+        assert!(
+            matches!(checked, Err(QueryError::Syntax { .. })),
+            "{sql}: {checked:?}"
+        );
+        assert!(
+            begun.elapsed().as_secs() < 10,
+            "{sql}: {:?}",
+            begun.elapsed()
+        );
+    }
+
+    #[test]
+    fn special_forms_without_a_mistake_may_nest() {
+        let nested =
+            |open: &str, close: &str| format!("select {}a{}", open.repeat(20), close.repeat(20));
+        for sql in [
+            nested("floor(", ")"),
+            nested("cast(", " as int)"),
+            nested("coalesce(1, ", ")"),
+            nested("(", ")"),
+            nested("case when true then ", " end"),
+        ] {
+            let checked = check_read_only(&sql);
+            assert!(checked.is_ok(), "{sql}: {checked:?}");
         }
     }
 

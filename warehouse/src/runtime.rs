@@ -13,7 +13,7 @@ const THREAD_NAME: &str = "plimsoll-query";
 /// Plans are trees, and much of the engine calls itself once for each level of
 /// one. The longest statement that is taken fits in this with room to spare;
 /// the system gives a thread only the pages that it uses.
-const STACK_BYTES: usize = 16 << 20;
+pub(crate) const STACK_BYTES: usize = 16 << 20;
 
 /// A runtime of its own for queries: an operator that does not yield holds up
 /// other queries at most, never the network or a timer.

@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 
 use crate::engine::{Engine, WarehouseOptions};
 use crate::error::{OpenError, QueryError};
-use crate::limits::QueryLimits;
+use crate::limits::{Access, QueryLimits};
 use crate::parameters::Parameters;
 use crate::runtime::{QueryRuntime, Work};
 use crate::snapshots::Snapshots;
@@ -114,15 +114,15 @@ impl Warehouse {
         parameters: &[Value],
         limits: &QueryLimits,
     ) -> Result<QueryStream, QueryError> {
-        let mut statement = read_only::parse(sql)?;
-        let parameters = Parameters::take(&mut statement, parameters)?;
         let mut deadline = Box::pin(tokio::time::sleep(limits.timeout));
         let ends_at = deadline.deadline();
         let (planned, schema) = oneshot::channel();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let (snapshots, access) = (self.snapshots(), limits.access);
+        let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
         let work = self.spawn(async move {
-            match planning::plan(&snapshots, statement, parameters, access).await {
+            // Here, since the stack is large, and the caller's thread serves others.
+            match planned_from(&snapshots, &sql, &parameters, access).await {
                 Ok((plan, context)) => {
                     // Whoever asked may be gone by now; then so is the work.
                     if planned.send(Ok(plan.schema())).is_err() {
@@ -173,6 +173,18 @@ impl Warehouse {
     ) -> Work<T> {
         self.runtime.spawn(work)
     }
+}
+
+/// The plan of one statement that reads.
+async fn planned_from(
+    snapshots: &Arc<Snapshots>,
+    sql: &str,
+    parameters: &[Value],
+    access: Access,
+) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), QueryError> {
+    let mut statement = read_only::parse(sql)?;
+    let parameters = Parameters::take(&mut statement, parameters)?;
+    planning::plan(snapshots, statement, parameters, access).await
 }
 
 /// Sends the plan's batches until the plan or the reader ends.

@@ -74,10 +74,10 @@ impl Watched {
 }
 
 impl Usage {
-    /// The most memory that was resident at once, in MiB.
-    pub(crate) fn peak_mib(&self) -> f64 {
+    /// The most memory that was resident at once, in MB.
+    pub(crate) fn peak_mb(&self) -> f64 {
         let peak = self.samples.iter().map(|sample| sample.peak_kib).max();
-        peak.unwrap_or(0) as f64 / 1024.0
+        peak.unwrap_or(0) as f64 * 1024.0 / 1e6
     }
 
     /// Processor time between two moments of the monotonic clock, to the nearest samples.
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(usage.cpu_between(100, 200), Some(Duration::from_nanos(50)));
         assert_eq!(usage.cpu_between(50, 250), Some(Duration::from_nanos(100)));
         assert_eq!(usage.cpu_between(110, 190), None);
-        assert_eq!(usage.peak_mib(), 2.0);
+        assert_eq!(usage.peak_mb(), 2.097_152);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! piece of the body is taken before the connection may read again, so that
 //! the receive time of the last read is that of the piece.
 
+mod addresses;
 mod failure;
 mod turns;
 
@@ -34,10 +35,10 @@ use tokio_rustls::client::TlsStream;
 use super::clock::RunClock;
 use super::endpoint::Endpoint;
 use super::reply::{BodyEnd, Reply};
+use super::stamped::{StampedStream, Stamping, Stamps};
+use addresses::Addresses;
 use failure::{Begun, connect_failure, innermost};
 use turns::Turns;
-
-use super::stamped::{StampedStream, Stamping, Stamps};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const AGENT: HeaderValue =
@@ -203,7 +204,7 @@ pub struct CallEnd {
 #[derive(Debug)]
 pub struct Client {
     endpoint: Endpoint,
-    addresses: Vec<SocketAddr>,
+    addresses: Addresses,
     stamping: Stamping,
     clock: Rc<RunClock>,
     idle: RefCell<Vec<Connection>>,
@@ -277,7 +278,7 @@ impl Client {
     ) -> Self {
         Self {
             endpoint,
-            addresses,
+            addresses: Addresses::new(addresses),
             stamping,
             clock,
             idle: RefCell::default(),
@@ -339,6 +340,7 @@ impl Client {
                 idle_ns: self.clock.now_ns() - connection.idle_since_ns,
                 at_ns: self.clock.now_ns(),
                 reads: stamps.reads(),
+                acknowledged: reused.then(|| stamps.acknowledged()).flatten(),
             };
             match self.exchange_on(connection, call, reply, progress).await {
                 Ok(()) => return BodyEnd::Complete,
@@ -347,7 +349,7 @@ impl Client {
                         error: innermost(&error),
                     };
                 }
-                Err(error) if begun.was_stale(&error, self.clock.now_ns(), stamps.reads()) => {
+                Err(error) if begun.was_stale(&error, self.clock.now_ns(), &stamps) => {
                     progress.retries += 1;
                 }
                 Err(error) => {
@@ -467,7 +469,7 @@ impl Client {
     }
 
     async fn connect(&self) -> io::Result<Connection> {
-        let stream = tokio::net::TcpStream::connect(&self.addresses[..]).await?;
+        let stream = self.addresses.reach().await?;
         let stream = StampedStream::new(stream, self.stamping)?;
         let stamps = stream.stamps();
         let (sender, driver) = match self.endpoint.tls() {

@@ -75,7 +75,9 @@ pub enum EndpointError {
 /// A base URL such as `http://gpu7:8000/v1`, ready to be called.
 #[derive(Clone)]
 pub struct Endpoint {
+    /// Without its query, which may hold a key.
     url: Url,
+    query: Option<String>,
     host: String,
     port: u16,
     /// The `Host` header.
@@ -92,7 +94,8 @@ impl fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// Checks a base URL and makes it ready.
+    /// Checks a base URL and makes it ready. Its query goes with every request,
+    /// as some gateways ask for, and is not shown nor kept: it may hold a key.
     ///
     /// # Errors
     /// It is no http(s) URL, holds credentials, or TLS cannot be set up.
@@ -109,6 +112,7 @@ impl Endpoint {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(EndpointError::Credentials);
         }
+        let query = url.query().map(str::to_string);
         url.set_query(None);
         url.set_fragment(None);
         let bare = url.path().trim_end_matches('/').to_string();
@@ -138,10 +142,11 @@ impl Endpoint {
             authorization: key.map(ApiKey::header),
             redaction: key.map_or_else(Redaction::none, ApiKey::redaction),
             url,
+            query,
         })
     }
 
-    /// The base URL, without credentials and without a slash at its end.
+    /// The base URL, without credentials and query, and without a slash at its end.
     pub fn url(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
     }
@@ -153,7 +158,10 @@ impl Endpoint {
 
     /// The request target of a path below the base.
     pub(crate) fn target(&self, path: &str) -> Uri {
-        let text = format!("{}{path}", self.url.path().trim_end_matches('/'));
+        let mut text = format!("{}{path}", self.url.path().trim_end_matches('/'));
+        if let Some(query) = &self.query {
+            text = format!("{text}?{query}");
+        }
         text.parse().expect("the path of a URL is a request target")
     }
 
@@ -225,7 +233,7 @@ mod tests {
     fn a_base_url_loses_its_slash_and_gives_targets() {
         let endpoint = Endpoint::new("http://gpu7:8000/v1/?x=1", None).expect("a URL");
         assert_eq!(endpoint.url(), "http://gpu7:8000/v1");
-        assert_eq!(endpoint.target("/models"), "/v1/models");
+        assert_eq!(endpoint.target("/models"), "/v1/models?x=1");
         assert_eq!(endpoint.authority(), "gpu7:8000");
         assert!(endpoint.has_version_path());
         let bare = Endpoint::new("http://gpu7:8000", None).expect("a URL");

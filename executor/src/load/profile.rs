@@ -14,6 +14,7 @@ mod request;
 mod values;
 mod write;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,6 +24,8 @@ use super::arrivals::{Concurrency, OfferedRate};
 use super::workload::{PromptSource, Workload};
 use crate::spelling::nearest;
 use crate::verdict::Judgement;
+
+use read::LARGEST_SEED;
 
 pub use error::ProfileError;
 pub use overrides::{Overrides, Setting};
@@ -175,6 +178,21 @@ impl Profile {
     /// The seed of arrivals, lengths and prompts.
     pub const fn seed(&self) -> u64 {
         self.prompts.seed()
+    }
+
+    /// Gives each profile of a job a seed that none before it has, the next free number: an earlier
+    /// run's prompts may still be in the server's prefix cache. One seed repeats the job all the
+    /// same.
+    pub fn with_seeds_apart(mut profiles: Vec<Self>) -> Vec<Self> {
+        let mut taken = HashSet::new();
+        for profile in &mut profiles {
+            let mut seed = profile.seed();
+            while !taken.insert(seed) {
+                seed = seed.wrapping_add(1) & LARGEST_SEED;
+            }
+            profile.prompts = PromptSource::new(profile.prompts.workload().clone(), seed);
+        }
+        profiles
     }
 
     /// How its requests are made.

@@ -32,6 +32,8 @@ pub struct StageWindow {
     pub duration_ns: i64,
     /// Rate asked for, in requests a second; `None` in a closed loop.
     pub offered_rps: Option<f64>,
+    /// How long before its begin requests came at its rate: its warm-up, in ns.
+    pub warmed_ns: i64,
     /// Arrivals that could not be sent.
     pub missed: i64,
 }
@@ -230,6 +232,7 @@ impl StageStats {
             started_ns: 0,
             duration_ns: 1_000_000_000,
             offered_rps: None,
+            warmed_ns: 0,
             missed: 0,
         };
         StageTally::new(window).finish(StageLatencies::default(), None, 0)
@@ -250,6 +253,7 @@ mod tests {
         started_ns: 10 * SECOND,
         duration_ns: 10 * SECOND,
         offered_rps: Some(1.0),
+        warmed_ns: 0,
         missed: 0,
     };
 

@@ -63,9 +63,17 @@ async fn recover_one(
         return Ok(None);
     }
     let run_id = spool.manifest().run_id;
-    if !spool.contents().map_err(text)?.sealed() {
+    let contents = spool.contents().map_err(text)?;
+    if !contents.sealed() {
+        let why = match contents.torn_bytes() {
+            0 => "its process ended in the middle of it".to_string(),
+            bytes => format!(
+                "its process ended in the middle of it, and {bytes} bytes of what it wrote are no \
+                 whole rows"
+            ),
+        };
         let end = RunEnd {
-            ending: Ending::Incomplete("its process ended in the middle of it".to_string()),
+            ending: Ending::Incomplete(why),
             environment_change: None,
             finished_at: FinishedAt::LastKnown,
             job: JobEnd::Lost,
@@ -73,7 +81,7 @@ async fn recover_one(
         match seal(&mut spool, end) {
             Ok(_) => {}
             // Nothing was measured, and nothing says what was to be.
-            Err(SealError::NoRun) => {
+            Err(SealError::NoRun) if contents.is_empty() => {
                 spool.remove().map_err(text)?;
                 return Ok(None);
             }

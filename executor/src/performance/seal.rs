@@ -32,7 +32,10 @@ pub(super) enum SealError {
     Spool(#[from] SpoolError),
     #[error(transparent)]
     Row(#[from] plimsoll_ingest::RowError),
-    #[error("the spool holds no row of its run; it was killed before it began")]
+    #[error(
+        "the spool holds no row of its run that can be read; nothing of it is published, and its \
+         folder stays as it is"
+    )]
     NoRun,
 }
 
@@ -250,6 +253,23 @@ fn question(run: &RunRow) -> Result<(Profile, Slo), ReadError> {
     Ok((profile, slo))
 }
 
+/// The windows of stages in their order.
+fn windows_of(rows: &[StageRow]) -> Vec<StageWindow> {
+    let before = std::iter::once(None).chain(rows.iter().map(Some));
+    let windows = rows.iter().zip(before);
+    windows
+        .map(|(row, before)| {
+            let warm_up = before.filter(|before| {
+                before.phase == Phase::WarmUp.as_str() && before.offered_rps == row.offered_rps
+            });
+            StageWindow {
+                warmed_ns: warm_up.map_or(0, |warm_up| warm_up.duration_ns),
+                ..window_of(row)
+            }
+        })
+        .collect()
+}
+
 fn window_of(row: &StageRow) -> StageWindow {
     StageWindow {
         stage: row.stage,
@@ -257,6 +277,7 @@ fn window_of(row: &StageRow) -> StageWindow {
         started_ns: row.started_ns,
         duration_ns: row.duration_ns,
         offered_rps: row.offered_rps,
+        warmed_ns: 0,
         missed: row.missed,
     }
 }
@@ -281,7 +302,7 @@ impl Columns<'_> {
     /// Figures of each stage, percentiles over all steady ones, and the p99 of
     /// their lag.
     fn stats(&mut self) -> Result<(Vec<StageStats>, StageLatencies, Option<i64>), ReadError> {
-        let windows: Vec<_> = self.rows.iter().map(window_of).collect();
+        let windows = windows_of(self.rows);
         let mut tallies: Vec<_> = windows
             .iter()
             .map(|window| StageTally::new(*window))

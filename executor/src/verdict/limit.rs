@@ -18,7 +18,12 @@ pub(super) struct Limit<'a> {
 
 impl<'a> Limit<'a> {
     /// The limit among steady stages, which are in the order of growing load.
+    ///
+    /// A stage says nothing in which no request was to be sent: its slots were all in use by replies
+    /// that began before its window and ended after it.
     pub(super) fn among(stages: &[&'a StageStats], slo: &Slo) -> Self {
+        let says_something = |stage: &&&StageStats| stage.sent > 0 || stage.missed > 0;
+        let stages: Vec<_> = stages.iter().filter(says_something).copied().collect();
         let passing = stages
             .iter()
             .take_while(|stage| stage_rules(stage, slo).all(|rule| rule.met))

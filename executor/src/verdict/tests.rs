@@ -199,6 +199,18 @@ fn blocked_if_the_first_stage_fails() {
     assert_eq!(found.reasons[0].measured, "501 ms");
 }
 
+/// A slot may be in use by one long reply from before a stage's window until after it.
+#[test]
+fn a_stage_that_was_asked_nothing_says_nothing() {
+    let mut stages = ladder();
+    stages[0] = StageStats::of_nothing(0);
+    let found = judged(Judgement::LimitFinding, "error_rate=1%", &stages);
+    assert_eq!(found.verdict, Verdict::Passed);
+    assert_eq!(found.headline_stage, Some(4));
+    let found = judged(Judgement::LimitFinding, "error_rate=1%", &[stages[0]]);
+    assert_eq!(found.verdict, Verdict::Incomplete, "nothing is known");
+}
+
 #[test]
 fn degraded_if_the_limit_is_below_the_demand() {
     let mut stages = ladder();
@@ -468,6 +480,7 @@ fn verdict_of(judgement: Judgement, objectives: &Slo, ttft_ms: &[i64], ok: &[boo
                 started_ns: stage as i64 * 10 * SECOND,
                 duration_ns: 10 * SECOND,
                 offered_rps: Some(f64::from(2 << stage)),
+                warmed_ns: 0,
                 missed: 0,
             };
             StageStats::of(window, requests.into_iter(), None)

@@ -41,7 +41,10 @@ async fn a_wrong_key_is_said_without_showing_it() {
     let mut job = world.job(address, "smoke", &[]);
     let key = plimsoll_executor::performance::ApiKey::new("wrong-key-456").expect("a key");
     job.endpoint = Endpoint::new(&format!("http://{address}/v1"), Some(&key)).expect("a URL");
-    let error = subject_error(world.run(job).await.expect_err("401"));
+    let outcome = world.run(job).await.expect("a run that could not run");
+    assert_eq!(outcome.verdict, Verdict::Error);
+    let error = outcome.runs[0].failure.as_ref();
+    let error = error.expect("the subject is the cause");
     assert!(error.to_string().contains("401"), "{error}");
     assert!(
         error.to_string().contains("the API key is refused"),
@@ -226,9 +229,42 @@ async fn connections_that_break_in_use_are_failures() {
     assert!(requests.iter().all(|row| row.retries == 0));
 }
 
+/// A server may close a connection after a reply without a word of it. A request that crosses that
+/// end never came before the server's eyes.
+#[tokio::test]
+async fn requests_that_cross_the_end_of_their_connection_are_sent_again() {
+    let world = World::new();
+    let set = ["concurrency=[1]", "requests=[200]"];
+    let outcome = world
+        .run(world.job(closing_after_each(), "smoke", &set))
+        .await
+        .expect("a run");
+    let reasons = &outcome.runs[0].run.verdict_reasons;
+    assert_eq!(outcome.verdict, Verdict::Passed, "{reasons}");
+    let requests: Vec<RequestRow> = world.rows().await;
+    assert!(
+        requests.iter().all(|row| row.status == "ok"),
+        "{requests:?}"
+    );
+}
+
+/// A server that closes each connection after a reply, which does not say so.
+fn closing_after_each() -> SocketAddr {
+    answering_once(|stream, _| drop(stream))
+}
+
 /// A server that answers the first request of each connection, and closes it in the face of the
 /// second.
 fn breaking_at_the_second() -> SocketAddr {
+    answering_once(|mut stream, room| {
+        use std::io::Read as _;
+        // A client may leave at any time.
+        let _came = stream.read(room);
+    })
+}
+
+/// A server that answers the first request of each connection, and then leaves it to `then`.
+fn answering_once(then: fn(std::net::TcpStream, &mut [u8])) -> SocketAddr {
     use std::io::{Read as _, Write as _};
     let body = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\
                 \"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
@@ -243,13 +279,10 @@ fn breaking_at_the_second() -> SocketAddr {
             let mut stream = stream.expect("loopback works");
             let answer = answer.clone();
             std::thread::spawn(move || {
-                let mut request = [0u8; 65_536];
+                let mut room = [0u8; 65_536];
                 // A client may leave at any time.
-                if stream.read(&mut request).is_ok()
-                    && stream.write_all(answer.as_bytes()).is_ok()
-                    && stream.read(&mut request).is_ok()
-                {
-                    drop(stream);
+                if stream.read(&mut room).is_ok() && stream.write_all(answer.as_bytes()).is_ok() {
+                    then(stream, &mut room);
                 }
             });
         }
@@ -395,6 +428,41 @@ async fn an_abandoned_spool_is_sealed_and_published_once() {
             .published
             .is_empty()
     );
+}
+
+/// What cannot be read says nothing of the rest: only a spool that holds nothing goes.
+#[tokio::test]
+async fn a_spool_whose_first_row_cannot_be_read_stays() {
+    use plimsoll_ingest::spool::{Manifest, Spool, Tag, list};
+    use plimsoll_ingest::{RunId, Table, TableRow as _, Timestamp};
+    let world = World::new();
+    let root = world.folder.path().join("abandoned");
+    let warehouse = world.warehouse.to_string();
+    let run_id = RunId::new(Timestamp::now());
+    let manifest = Manifest::new(run_id, warehouse, "0.1.0");
+    let mut spool = Spool::create(&root, manifest).expect("create");
+    let row = RunRow::blank(run_id, Timestamp::now());
+    let row = RunRow::to_batch(&[row]).expect("batch");
+    spool.append(Tag::Draft(Table::Runs), &row).expect("append");
+    let segment = spool.folder().join("segment-000000.plsf");
+    drop(spool);
+    let whole = std::fs::read(&segment).expect("segment");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    std::fs::write(&segment, flipped).expect("write");
+    let recovered = recover(&root, &world.warehouse).await.expect("looked for");
+    assert!(recovered.published.is_empty());
+    let [(_, reason)] = &recovered.failed[..] else {
+        panic!("{recovered:?}");
+    };
+    assert!(reason.contains("its folder stays as it is"), "{reason}");
+    assert_eq!(list(&root).expect("list").len(), 1);
+
+    // Killed while it wrote its first row: nothing was measured.
+    std::fs::write(&segment, &whole[..whole.len() / 2]).expect("write");
+    let recovered = recover(&root, &world.warehouse).await.expect("looked for");
+    assert!(recovered.failed.is_empty(), "{recovered:?}");
+    assert_eq!(list(&root).expect("list").len(), 0);
 }
 
 /// A server that answers everything with this body, until the test's process ends.

@@ -4,12 +4,22 @@ use deltalake_core::{DeltaResult, DeltaTable};
 use object_store::path::Path;
 use serde_json::Value;
 
-/// A file whose rows lie between two run keys.
-pub(crate) struct KeyedFile {
+/// A file and the bounds of one column of its rows.
+pub(crate) struct BoundedFile<T> {
     /// Where it lies, from the table's folder.
     pub(crate) path: Path,
-    pub(crate) min: i64,
-    pub(crate) max: i64,
+    /// The least and the greatest value; `None` where the log does not say, as
+    /// after a rewrite by an engine that keeps no statistics.
+    pub(crate) bounds: Option<(T, T)>,
+}
+
+impl<T: PartialOrd> BoundedFile<T> {
+    /// Whether rows from `least` to `most` may be in it.
+    pub(crate) fn may_hold(&self, least: &T, most: &T) -> bool {
+        self.bounds
+            .as_ref()
+            .is_none_or(|(min, max)| min <= most && max >= least)
+    }
 }
 
 /// Whether an application transaction is in the log.
@@ -21,22 +31,29 @@ pub(crate) async fn has_transaction(delta: &DeltaTable, app_id: &str) -> DeltaRe
     Ok(version.is_some())
 }
 
-/// The files of a table that say between which run keys their rows lie.
-pub(crate) fn files_by_run_key(delta: &DeltaTable) -> DeltaResult<impl Iterator<Item = KeyedFile>> {
-    let files: Vec<_> = delta
-        .snapshot()?
-        .log_data()
-        .iter()
-        .filter_map(|file| {
+/// The files of a table, with the bounds of `column` as `read` takes them from
+/// the statistics.
+pub(crate) fn files_by<T>(
+    delta: &DeltaTable,
+    column: &str,
+    read: impl Fn(&Value) -> Option<T>,
+) -> DeltaResult<Vec<BoundedFile<T>>> {
+    let files = delta.snapshot()?.log_data();
+    let bounded = files.iter().map(|file| {
+        let bounds = || {
             let statistics: Value = serde_json::from_str(&file.stats()?).ok()?;
-            let key = |bound: &str| statistics[bound]["run_key"].as_i64();
-            let (min, max) = (key("minValues")?, key("maxValues")?);
-            Some(KeyedFile {
-                path: file.object_store_path(),
-                min,
-                max,
-            })
-        })
-        .collect();
-    Ok(files.into_iter())
+            let bound = |side: &str| read(&statistics[side][column]);
+            Some((bound("minValues")?, bound("maxValues")?))
+        };
+        BoundedFile {
+            path: file.object_store_path(),
+            bounds: bounds(),
+        }
+    });
+    Ok(bounded.collect())
+}
+
+/// The files of a table, with the run keys between which their rows lie.
+pub(crate) fn files_by_run_key(delta: &DeltaTable) -> DeltaResult<Vec<BoundedFile<i64>>> {
+    files_by(delta, "run_key", Value::as_i64)
 }

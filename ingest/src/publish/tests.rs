@@ -10,6 +10,7 @@ use crate::id::JobId;
 use crate::spool::Manifest;
 use crate::table::{ChunksRow, JobRow, StageRow};
 
+mod again;
 mod torn;
 
 struct Place {
@@ -359,6 +360,38 @@ async fn an_unsealed_spool_is_refused_and_kept() {
         "{refused:?}"
     );
     assert_eq!(crate::spool::list(&place.spools).expect("list").len(), 1);
+}
+
+/// A byte that the disk changed after the seal: the rest would pass for the whole.
+#[tokio::test]
+async fn a_spool_that_changed_since_it_was_sealed_is_not_published() {
+    let place = place();
+    let run_id = RunId::new(Timestamp::now());
+    let sealed = spool(&place.spools, run_id, None, None, Verdict::Passed, 300);
+    let segment = sealed.folder().join("segment-000000.plsf");
+    let whole = std::fs::read(&segment).expect("segment");
+    for changed in [whole.len() / 10, whole.len() / 2, whole.len() - 1] {
+        let mut bytes = whole.clone();
+        bytes[changed] ^= 1;
+        std::fs::write(&segment, &bytes).expect("write");
+        let copy = place.spools.join("copy");
+        copy_folder(sealed.folder(), &copy);
+        let spool = Spool::take_over(&copy).expect("no error").expect("free");
+        assert!(spool.contents().expect("contents").sealed());
+        let refused = publish(spool, &place.warehouse).await;
+        assert!(
+            matches!(
+                refused,
+                Err(PublishError::Spool(SpoolError::Damaged { .. }))
+            ),
+            "{refused:?}"
+        );
+        assert_eq!(count(&place.warehouse, Table::Runs).await, 0);
+        std::fs::remove_dir_all(&copy).expect("it stays until it is removed");
+    }
+    std::fs::write(&segment, &whole).expect("write");
+    publish(sealed, &place.warehouse).await.expect("published");
+    assert_eq!(count(&place.warehouse, Table::Chunks).await, 300);
 }
 
 #[tokio::test]

@@ -110,8 +110,21 @@ pub struct FrameRef {
     pub tag: Tag,
     pub(crate) segment: u32,
     pub(crate) offset: u64,
-    pub(crate) payload_offset: u64,
+    pub(crate) tag_len: usize,
     pub(crate) payload_len: usize,
+}
+
+/// How far a segment could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) segment: u32,
+    /// Bytes of its whole frames.
+    pub(crate) whole: u64,
+    /// Bytes behind them.
+    pub(crate) torn: u64,
+    /// Whether those are more than the beginning of a frame, which is all that a killed process
+    /// leaves.
+    pub(crate) spoiled: bool,
 }
 
 /// What a folder's segments hold.
@@ -119,8 +132,8 @@ pub struct FrameRef {
 pub(crate) struct Scan {
     /// The whole frames, in the order in which they were written.
     pub(crate) frames: Vec<FrameRef>,
-    /// Bytes at the end of a segment that form no whole frame.
-    pub(crate) torn_bytes: u64,
+    /// How far each segment could be read, in order.
+    pub(crate) extents: Vec<Extent>,
     /// How many whole frames have a tag that this release does not know.
     pub(crate) unknown_frames: u64,
     /// The tag of the first of them.
@@ -144,52 +157,69 @@ fn scan_segment(folder: &Path, segment: u32, scan: &mut Scan) -> io::Result<()> 
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let mut offset = 0u64;
     let mut body = Vec::new();
-    loop {
+    let spoiled = loop {
         let mut header = [0u8; HEADER_LEN];
         if len - offset < HEADER_LEN as u64 {
-            break;
+            break false;
         }
         reader.read_exact(&mut header)?;
         let Some(parsed) = Header::parse(&header) else {
-            break;
+            break true;
         };
         let next = offset + (HEADER_LEN + parsed.body_len()) as u64;
         if next > len {
-            break;
+            break false;
         }
         body.resize(parsed.body_len(), 0);
         reader.read_exact(&mut body)?;
         if !parsed.fits(&header, &body) {
-            break;
+            break true;
         }
         let text = String::from_utf8_lossy(&body[..parsed.tag_len]);
         if let Some(tag) = Tag::parse(&text) {
-            let payload_offset = offset + (HEADER_LEN + parsed.tag_len) as u64;
-            let payload_len = parsed.payload_len;
             scan.frames.push(FrameRef {
                 tag,
                 segment,
                 offset,
-                payload_offset,
-                payload_len,
+                tag_len: parsed.tag_len,
+                payload_len: parsed.payload_len,
             });
         } else {
             scan.unknown_frames += 1;
             scan.unknown_tag.get_or_insert_with(|| text.into_owned());
         }
         offset = next;
-    }
-    scan.torn_bytes += len - offset;
+    };
+    scan.extents.push(Extent {
+        segment,
+        whole: offset,
+        torn: len - offset,
+        spoiled,
+    });
     Ok(())
 }
 
 /// Reads a frame's payload.
+///
+/// # Errors
+/// The disk failed, or gives other bytes than when the frame was found.
 pub(crate) fn read_payload(folder: &Path, frame: &FrameRef) -> io::Result<Vec<u8>> {
     let mut file = File::open(segment_path(folder, frame.segment))?;
-    file.seek(SeekFrom::Start(frame.payload_offset))?;
-    let mut payload = vec![0u8; frame.payload_len];
-    file.read_exact(&mut payload)?;
-    Ok(payload)
+    file.seek(SeekFrom::Start(frame.offset))?;
+    let mut header = [0u8; HEADER_LEN];
+    file.read_exact(&mut header)?;
+    let mut body = vec![0u8; frame.tag_len + frame.payload_len];
+    file.read_exact(&mut body)?;
+    match Header::parse(&header) {
+        Some(parsed) if parsed.fits(&header, &body) => {
+            body.drain(..frame.tag_len);
+            Ok(body)
+        }
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a frame changed since it was found",
+        )),
+    }
 }
 
 /// Cuts the segments so that `frame` and all after it are gone.

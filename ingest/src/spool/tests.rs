@@ -179,6 +179,59 @@ fn a_full_segment_is_followed_by_the_next() {
 }
 
 #[test]
+fn what_this_process_wrote_and_cannot_read_keeps_it_from_sealing() {
+    let root = tempfile::tempdir().expect("root");
+    let mut spool = Spool::create(root.path(), manifest()).expect("create");
+    for first in 0..3 {
+        let rows = sends(first..first + 1);
+        spool.append(Tag::Sends, &rows).expect("append");
+    }
+    let segment = spool.folder().join("segment-000000.plsf");
+    let whole = fs::read(&segment).expect("segment");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    fs::write(&segment, &flipped).expect("write");
+    let refused = spool.seal(&[]).expect_err("a frame is gone");
+    assert!(matches!(refused, SpoolError::Damaged { .. }), "{refused}");
+    assert!(!spool.contents().expect("contents").sealed());
+    fs::write(&segment, &whole).expect("write");
+    let sealed = spool.seal(&[]).expect("seal");
+    sealed.check().expect("all is there");
+    assert_eq!(ids(&sealed), [0, 1, 2]);
+    fs::remove_file(&segment).expect("remove");
+    let contents = spool.contents().expect("contents");
+    assert!(contents.sealed());
+    contents.check().expect_err("a segment is gone");
+}
+
+#[test]
+fn a_frame_that_changes_after_it_was_found_is_not_read() {
+    let root = tempfile::tempdir().expect("root");
+    let mut spool = Spool::create(root.path(), manifest()).expect("create");
+    spool.append(Tag::Sends, &sends(0..9)).expect("append");
+    let contents = spool.contents().expect("contents");
+    let segment = spool.folder().join("segment-000000.plsf");
+    let mut bytes = fs::read(&segment).expect("segment");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, &bytes).expect("write");
+    let read = contents.batches(Tag::Sends).next().expect("one");
+    assert!(matches!(read, Err(SpoolError::Io { .. })), "{read:?}");
+}
+
+/// Two processes that look for abandoned spools see the same folders.
+#[test]
+fn a_spool_that_somebody_published_in_the_meantime_is_nobodys() {
+    let root = tempfile::tempdir().expect("root");
+    let spool = Spool::create(root.path(), manifest()).expect("create");
+    let folder = spool.folder().to_path_buf();
+    spool.remove().expect("remove");
+    assert!(Spool::take_over(&folder).expect("no error").is_none());
+    fs::create_dir(&folder).expect("folder");
+    Spool::take_over(&folder).expect_err("it has no lock");
+}
+
+#[test]
 fn sealing_is_whole_or_not_at_all_and_twice_is_once() {
     let root = tempfile::tempdir().expect("root");
     let mut spool = Spool::create(root.path(), manifest()).expect("create");
@@ -296,12 +349,16 @@ async fn frames_of_a_later_release_keep_a_spool_from_being_published() {
 fn a_sweep_deletes_what_is_left_of_published_spools_alone() {
     let root = tempfile::tempdir().expect("root");
     let spool = Spool::create(root.path(), manifest()).expect("create");
-    for name in [".done-1/deep", ".new-2", "other"] {
+    for name in [".done-1/deep", ".new-2", ".new-3", "other"] {
         fs::create_dir_all(root.path().join(name)).expect("folder");
     }
     fs::write(root.path().join(".done-1/deep/rest"), "x").expect("file");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7_200);
+    let abandoned = File::open(root.path().join(".new-3")).expect("folder");
+    abandoned.set_modified(long_ago).expect("it is ours");
     sweep(root.path());
     assert!(!root.path().join(".done-1").exists());
+    assert!(!root.path().join(".new-3").exists());
     assert!(root.path().join(".new-2").exists());
     assert!(root.path().join("other").exists());
     assert_eq!(list(root.path()).expect("list"), [spool.folder()]);

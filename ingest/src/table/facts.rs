@@ -25,7 +25,7 @@ table_row! {
         errors: i64,
         /// Requests in flight at its end.
         in_flight: i64,
-        /// Arrivals due and not yet sent at its end.
+        /// Arrivals due and not ended at its end; 0 in a closed loop, which has no schedule.
         backlog: i64,
         /// Requests that the engine says it serves.
         server_running: Option<f64>,

@@ -31,16 +31,21 @@ impl NextCommand {
     }
 
     pub(super) fn repeat_flags(&mut self, flags: &[(String, String)]) {
-        for (name, value) in flags {
-            self.command
-                .push_str(&format!(" --{name} {}", quote(value)));
-        }
+        self.command = with_flags(&self.command, flags);
     }
 
     /// True where the command reads this run, false where it measures anew.
     pub(super) fn is_of_this_run(&self) -> bool {
         self.new_load.is_none()
     }
+}
+
+/// A command with flags and their values, quoted for a shell where they need it.
+pub fn with_flags(command: &str, flags: &[(String, String)]) -> String {
+    let flags = flags
+        .iter()
+        .map(|(name, value)| format!(" --{name} {}", quote(value)));
+    std::iter::once(command.to_owned()).chain(flags).collect()
 }
 
 /// The commands that fit how a run ended.

@@ -28,14 +28,39 @@ pub(super) fn json_options() -> EncoderOptions {
         .with_timestamp_tz_format(MOMENT.to_string())
 }
 
-/// The batch with every moment that has another time zone moved to UTC.
+/// The batch with every moment that has another time zone moved to UTC, those
+/// in lists and structs too.
 pub(super) fn in_utc(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    with_columns(batch, |column| match column.data_type() {
-        DataType::Timestamp(unit, Some(zone)) if zone.as_ref() != "UTC" => {
-            cast(column, &DataType::Timestamp(*unit, Some("UTC".into())))
+    with_columns(batch, |column| {
+        let wanted = type_in_utc(column.data_type());
+        match wanted == *column.data_type() {
+            true => Ok(Arc::clone(column)),
+            false => cast(column, &wanted),
         }
-        _ => Ok(Arc::clone(column)),
     })
+}
+
+fn type_in_utc(found: &DataType) -> DataType {
+    use DataType::{
+        Dictionary, FixedSizeList, LargeList, LargeListView, List, ListView, Map, Struct, Timestamp,
+    };
+    let field = |field: &FieldRef| -> FieldRef {
+        let moved = field.as_ref().clone();
+        let moved = moved.with_data_type(type_in_utc(field.data_type()));
+        Arc::new(moved)
+    };
+    match found {
+        Timestamp(unit, Some(_)) => Timestamp(*unit, Some("UTC".into())),
+        List(items) => List(field(items)),
+        LargeList(items) => LargeList(field(items)),
+        ListView(items) => ListView(field(items)),
+        LargeListView(items) => LargeListView(field(items)),
+        FixedSizeList(items, size) => FixedSizeList(field(items), *size),
+        Struct(fields) => Struct(fields.iter().map(field).collect()),
+        Map(entries, sorted) => Map(field(entries), *sorted),
+        Dictionary(keys, values) => Dictionary(keys.clone(), Box::new(type_in_utc(values))),
+        other => other.clone(),
+    }
 }
 
 /// The batch with columns that a flat table cannot hold turned into text:

@@ -53,7 +53,8 @@ const COLUMNS: &[(&str, DataType, &str)] = &[
     (
         "output_tokens_per_s",
         Float64,
-        "Output tokens of ok requests, drained ones too, over the window.",
+        "Output tokens a second: throughput_rps times the mean output of ok requests; null where \
+         none was ok.",
     ),
     ("ttft_p50_ms", Float64, "p50 of the time to first token."),
     ("ttft_p99_ms", Float64, "p99 of the time to first token."),

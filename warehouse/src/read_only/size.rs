@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{Expr, TableFactor, Visit, Visitor};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::levels;
 use crate::error::QueryError;
 
 /// How many tokens a statement may have, without spaces and comments.
@@ -75,7 +76,10 @@ pub(super) fn check_relations(statement: &Statement) -> Result<(), QueryError> {
         left: RELATION_LIMIT,
     };
     match inner.as_ref().visit(&mut count) {
-        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Continue(()) => match levels::too_many(inner) {
+            Some(message) => Err(too_large(message)),
+            None => Ok(()),
+        },
         ControlFlow::Break(()) => Err(too_large(format!(
             "the statement names more than {RELATION_LIMIT} tables and subqueries; ask in several \
              statements"

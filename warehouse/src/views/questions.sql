@@ -11,7 +11,7 @@ FROM (VALUES
     ('How does the last run behave as its load grows?',
      'SELECT * FROM saturation_curve(''latest'')'),
     ('What is more than 5 % worse than it was at its best?',
-     'SELECT model, profile, metric, unit, best, last, gap_pct FROM performance_summary WHERE runs > 1 AND gap_pct > 5 ORDER BY gap_pct DESC'),
+     'SELECT model, profile, metric, unit, best, last, gap_pct FROM performance_summary WHERE runs > 1 AND (gap_pct > 5 OR best = 0 AND gap > 0) ORDER BY gap_pct DESC NULLS FIRST'),
     ('Which runs did not pass, and why?',
      'SELECT model, profile, verdict, verdict_reasons, run_id FROM runs WHERE verdict <> ''passed'' ORDER BY started_at DESC'),
     ('Did the generator keep its schedule?',

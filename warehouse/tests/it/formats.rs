@@ -33,6 +33,21 @@ async fn text(warehouse: &Warehouse, sql: &str, format: Format) -> String {
 }
 
 #[tokio::test]
+async fn moments_in_lists_and_structs_are_in_utc_too() {
+    let warehouse = Place::new().open().await;
+    let sql = "SELECT max(t) AS t, array_agg(t) AS l, named_struct('t', max(t)) AS s FROM (\
+        SELECT TIMESTAMP '2026-07-01T12:00:00' AT TIME ZONE 'Europe/Berlin' AS t)";
+    let csv = text(&warehouse, sql, Format::Csv).await;
+    let values = "\"[\"\"2026-07-01T10:00:00Z\"\"]\",\"{\"\"t\"\":\"\"2026-07-01T10:00:00Z\"\"}\"";
+    assert_eq!(csv, format!("t,l,s\n2026-07-01T10:00:00Z,{values}\n"));
+    let line = text(&warehouse, sql, Format::Ndjson).await;
+    assert_eq!(
+        line,
+        "{\"t\":\"2026-07-01T10:00:00Z\",\"l\":[\"2026-07-01T10:00:00Z\"],\"s\":{\"t\":\"2026-07-01T10:00:00Z\"}}\n"
+    );
+}
+
+#[tokio::test]
 async fn csv_quotes_and_writes_lists_as_json() {
     let warehouse = Place::new().open().await;
     let expected = "i,s,f,g,b,t,d,l,x\n\

@@ -139,6 +139,60 @@ async fn memory_has_a_limit_and_sorting_spills_within_its_own() {
     assert_eq!(answer(&full, "SELECT 1").await, "1");
 }
 
+/// The engine's window functions keep rows, and its functions make texts, without asking.
+#[tokio::test]
+async fn rows_that_windows_keep_and_texts_that_multiply_have_the_limit_too() {
+    let place = Place::new();
+    let options = WarehouseOptions {
+        memory_limit: 16 << 20,
+        threads: 2,
+        ..WarehouseOptions::default()
+    };
+    let warehouse = open(&place.location, options).await;
+    let doubled = (0..10).fold(
+        "SELECT value || 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' AS a FROM generate_series(1, 4000)"
+            .to_string(),
+        |inner, _| format!("SELECT a || a AS a FROM ({inner})"),
+    );
+    for sql in [
+        "SELECT max(n) FROM (SELECT count(*) OVER () AS n FROM generate_series(1, 100000000000))".to_string(),
+        "SELECT max(n) FROM (SELECT max(value) OVER () AS n FROM generate_series(1, 100000000000))".to_string(),
+        format!(
+            "SELECT length(replace(b, 'x', b)) FROM (SELECT replace(a, 'x', a) AS b FROM (SELECT '{}' AS a))",
+            "x".repeat(150)
+        ),
+        format!(
+            "SELECT length(regexp_replace(b, 'x', b, 'g')) FROM (SELECT regexp_replace(a, 'x', a, 'g') AS b FROM (SELECT '{}' AS a))",
+            "x".repeat(150)
+        ),
+        format!("SELECT length(a) FROM ({doubled})"),
+        "WITH RECURSIVE t(a) AS (SELECT 'x' UNION ALL SELECT a || a FROM t) SELECT max(length(a)) FROM t".to_string(),
+        "SELECT length(array_to_string(l, d)) FROM (SELECT array_agg(value) AS l, string_agg(CAST(value AS TEXT), '-') AS d FROM generate_series(1, 20000))".to_string(),
+    ] {
+        let error = failure(&warehouse, &sql).await;
+        let shown: String = sql.chars().take(200).collect();
+        assert!(matches!(error, QueryError::Memory { .. }), "{shown}: {error:?}");
+    }
+    // What is let go again does not count, and usual texts are far from any limit.
+    for (sql, expected) in [
+        (
+            "SELECT max(n) FROM (SELECT value - lag(value) OVER (ORDER BY value) AS n FROM generate_series(1, 3000000))",
+            "1",
+        ),
+        (
+            "SELECT max(length(replace(CAST(value AS TEXT), '0', '--'))) FROM generate_series(1, 1000000)",
+            "13",
+        ),
+        ("SELECT array_to_string([1, 2, 3], ',')", "\"1,2,3\""),
+        (
+            "SELECT regexp_replace('2026-11-25', '([0-9]+)-([0-9]+)-([0-9]+)', '\\3.\\2.')",
+            "25.11.",
+        ),
+    ] {
+        assert_eq!(answer(&warehouse, sql).await, expected, "{sql}");
+    }
+}
+
 #[tokio::test]
 async fn rows_beyond_the_limit_are_cut_off_and_the_cut_is_told() {
     let place = Place::new();
@@ -230,6 +284,56 @@ async fn parameters_are_values_whatever_they_say() {
     }
 }
 
+/// The engine drops one of two projections that look the same; what is asked must not look so.
+#[tokio::test]
+async fn subqueries_that_look_the_same_are_each_computed() {
+    let place = Place::new();
+    let run_id = id(at(1, 0), 1);
+    place.append(&ticks(run_id, 3)).await;
+    place.append(&[run(run_id, "m")]).await;
+    let warehouse = place.open().await;
+    let deep = (0..11).fold("SELECT 1 AS a".to_string(), |inner, _| {
+        format!("SELECT a + 1 AS a FROM ({inner})")
+    });
+    for (sql, expected) in [
+        (deep.as_str(), "12"),
+        (
+            "SELECT a * 2 AS a FROM (SELECT a * 2 AS a FROM (SELECT a * 2 AS a FROM (SELECT value AS a FROM generate_series(3, 3))))",
+            "24",
+        ),
+        (
+            "SELECT a * 2 AS a FROM (SELECT a * 2 AS a FROM (SELECT a * 2 AS a FROM (SELECT max(completed) + 3 AS a FROM ticks) LIMIT 1) LIMIT 1)",
+            "SAME",
+        ),
+        (
+            "SELECT t.a * 2 AS a FROM (SELECT t.a * 2 AS a FROM (SELECT t.a * 2 AS a FROM (SELECT value AS a FROM generate_series(3, 3)) AS t) AS t) AS t",
+            "24",
+        ),
+        (
+            "WITH t AS (SELECT value AS a FROM generate_series(3, 3)), u AS (SELECT a * 2 AS a FROM t), v AS (SELECT a * 2 AS a FROM u) SELECT a * 2 AS a FROM v",
+            "24",
+        ),
+        (
+            "SELECT a * 2 AS a FROM (SELECT a * 2 AS a FROM (SELECT a * 2 AS a FROM (SELECT value AS a FROM generate_series(3, 9)) WHERE a < 4) WHERE a < 9)",
+            "24",
+        ),
+    ] {
+        let expected = match expected {
+            "SAME" => answer(&warehouse, "SELECT 8 * (max(completed) + 3) FROM ticks").await,
+            expected => expected.to_string(),
+        };
+        assert_eq!(answer(&warehouse, sql).await, expected, "{sql}");
+    }
+    // Their names come into no message.
+    let error = failure(&warehouse, "SELECT modle FROM (SELECT model FROM runs)").await;
+    assert!(!error.to_string().contains("subquery"), "{error}");
+    let help = error.help();
+    assert!(
+        help.contains("model") && !help.contains("subquery"),
+        "{help}"
+    );
+}
+
 #[tokio::test]
 async fn functions_whose_result_has_no_limit_are_not_there() {
     let warehouse = Place::new().open().await;
@@ -244,6 +348,9 @@ async fn functions_whose_result_has_no_limit_are_not_there() {
         ("range", "1, 10"),
         ("generate_series", "1, 10"),
         ("levenshtein", "'x', 'y'"),
+        ("array_replace", "[1], 1, 2"),
+        ("list_replace_all", "[1], 1, 2"),
+        ("arrow_cast", "1, 'Int8'"),
     ] {
         let error = failure(&warehouse, &format!("SELECT {function}({arguments})")).await;
         assert!(matches!(error, QueryError::Plan { .. }), "{error:?}");

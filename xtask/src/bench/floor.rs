@@ -49,7 +49,7 @@ pub(crate) fn run(load: &Load, server: SocketAddr, model: &str) -> Result<Measur
         requests_per_second: first_tokens.len() as f64 / load.duration.as_secs_f64(),
         first_tokens,
         cpu_share: Some(cpu_ns as f64 / nanoseconds(load.duration) as f64),
-        peak_mib: None,
+        peak_mb: None,
     })
 }
 

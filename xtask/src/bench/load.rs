@@ -42,9 +42,9 @@ pub(crate) struct Measured {
     /// Processor time of the client within the measured time, each second; `None` where it could
     /// not be seen.
     pub(crate) cpu_share: Option<f64>,
-    /// The most memory that the client held at once, in MiB; `None` where it is not a process of
+    /// The most memory that the client held at once, in MB; `None` where it is not a process of
     /// its own.
-    pub(crate) peak_mib: Option<f64>,
+    pub(crate) peak_mb: Option<f64>,
 }
 
 /// When a request's first token arrived.

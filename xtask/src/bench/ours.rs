@@ -43,7 +43,7 @@ pub(crate) fn measure(
             .collect(),
         requests_per_second: stage.throughput_rps,
         cpu_share: cpu.map(|cpu| cpu.as_nanos() as f64 / stage.duration_ns as f64),
-        peak_mib: Some(end.usage.peak_mib()),
+        peak_mb: Some(end.usage.peak_mb()),
     })
 }
 

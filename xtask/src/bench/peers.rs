@@ -80,6 +80,20 @@ pub(crate) fn render() -> String {
                 "90000",
                 "3.2 ms, p99 82 ms",
             ),
+            row(
+                "C floor client, 2 cores",
+                "2000",
+                "1910",
+                "112000",
+                "27 ms, p99 755 ms",
+            ),
+            row(
+                "C floor client, 2 cores",
+                "3000",
+                "2100",
+                "124000",
+                "46 ms, p99 1.0 s",
+            ),
         ],
     )
 }

@@ -107,7 +107,7 @@ struct OpenLoop {
 /// medians are compared.
 fn memory(product: &Product) -> Result<Vec<Bound>> {
     const TIMES: usize = 3;
-    let peak_mib = |seconds| -> Result<Option<f64>> {
+    let peak_mb = |seconds| -> Result<Option<f64>> {
         let simulator = Simulator::start(
             product,
             &Model {
@@ -124,24 +124,24 @@ fn memory(product: &Product) -> Result<Vec<Bound>> {
         };
         let measured = ours::measure(product, &simulator, &load, Stamps::Kernel)?;
         simulator.stop()?;
-        Ok(measured.peak_mib)
+        Ok(measured.peak_mb)
     };
     let (mut short, mut long) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
-        short.push(peak_mib(10)?);
-        long.push(peak_mib(60)?);
+        short.push(peak_mb(10)?);
+        long.push(peak_mb(60)?);
     }
     println!(
-        "peaks at 1000 streams, in MiB: {} for 10 s, {} for 60 s",
+        "peaks at 1000 streams, in MB: {} for 10 s, {} for 60 s",
         listed(&short),
         listed(&long)
     );
     let (short, long) = (median(short), median(long));
     let growth = short.zip(long).map(|(short, long)| long - short);
     Ok(vec![
-        Bound::at_most("memory at 1000 streams, 10 s", short, 150.0, " MiB"),
-        Bound::at_most("memory at 1000 streams, 60 s", long, 150.0, " MiB"),
-        Bound::at_most("more memory for 60 s than for 10 s", growth, 10.0, " MiB"),
+        Bound::at_most("memory at 1000 streams, 10 s", short, 150.0, " MB"),
+        Bound::at_most("memory at 1000 streams, 60 s", long, 150.0, " MB"),
+        Bound::at_most("more memory for 60 s than for 10 s", growth, 10.0, " MB"),
     ])
 }
 
@@ -227,9 +227,9 @@ fn publishing(product: &Product, spooler: &Path, requests: u64) -> Result<Bound>
     let what = format!("memory for publishing {requests} requests");
     Ok(Bound::at_most(
         what,
-        Some(end.usage.peak_mib()),
+        Some(end.usage.peak_mb()),
         500.0,
-        " MiB",
+        " MB",
     ))
 }
 

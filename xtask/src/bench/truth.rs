@@ -40,7 +40,7 @@ struct Trial {
     requests_per_second: f64,
     chunks_per_second: f64,
     cpu_share: Option<f64>,
-    peak_mib: Option<f64>,
+    peak_mb: Option<f64>,
     error: Distribution,
     lateness: Distribution,
 }
@@ -132,7 +132,7 @@ fn compare(load: &Load, client: Client, measured: &Measured, truth: &TruthLog) -
         requests_per_second: measured.requests_per_second,
         chunks_per_second: measured.requests_per_second * f64::from(load.output_tokens),
         cpu_share: measured.cpu_share,
-        peak_mib: measured.peak_mib,
+        peak_mb: measured.peak_mb,
         error: Distribution::of(errors),
         lateness: Distribution::of(lateness),
     })
@@ -234,7 +234,7 @@ fn bounds(trials: &[Trial]) -> Vec<Bound> {
         }
         if streams == BOUNDED_STREAMS {
             let what = "memory at 1000 streams";
-            bounds.push(Bound::at_most(what, trial.peak_mib, 150.0, " MiB"));
+            bounds.push(Bound::at_most(what, trial.peak_mb, 150.0, " MB"));
         }
     }
     let highest = |client| {

@@ -157,7 +157,7 @@ impl Run {
     }
 
     /// Arrivals of each open-loop stage against the rate that was asked for. Random arrivals may
-    /// stray by four standard deviations; the seed is fixed, so the outcome is, too.
+    /// stray by four standard deviations.
     fn rates(&self) -> Vec<Check> {
         let steady = self.stages.iter().filter(|stage| stage.phase == "steady");
         steady

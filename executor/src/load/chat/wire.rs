@@ -151,6 +151,8 @@ pub(super) struct WireUsage {
     completion_tokens: Option<i64>,
     prompt_tokens_details: Option<PromptDetails>,
     completion_tokens_details: Option<CompletionDetails>,
+    /// SGLang has it here.
+    reasoning_tokens: Option<i64>,
 }
 
 #[derive(serde::Deserialize)]
@@ -172,7 +174,11 @@ impl From<WireUsage> for Usage {
         Usage {
             prompt_tokens: count(wire.prompt_tokens),
             completion_tokens: count(wire.completion_tokens),
-            reasoning_tokens: count(completion.and_then(|details| details.reasoning_tokens)),
+            reasoning_tokens: count(
+                completion
+                    .and_then(|details| details.reasoning_tokens)
+                    .or(wire.reasoning_tokens),
+            ),
             cached_tokens: count(prompt.and_then(|details| details.cached_tokens)),
         }
     }

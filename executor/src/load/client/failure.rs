@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::load::reply::{BodyEnd, TlsFault};
+use crate::load::stamped::Stamps;
 
 /// How things stood when a request was handed to a connection.
 pub(super) struct Begun {
@@ -14,16 +15,21 @@ pub(super) struct Begun {
     pub(super) at_ns: i64,
     /// Reads that had brought bytes until then.
     pub(super) reads: u64,
+    /// Bytes that the other end had acknowledged until then.
+    pub(super) acknowledged: Option<u64>,
 }
 
 impl Begun {
-    /// Whether the request met a connection that the server had closed, or was just closing,
-    /// since it lay idle. Sending such a request again hides no failure of the subject. Anything
-    /// else does: a connection that broke in use, or after the server had time to work.
-    pub(super) fn was_stale(&self, error: &hyper::Error, now_ns: i64, reads: u64) -> bool {
-        let unanswered = self.reused && reads == self.reads;
+    /// Whether the request met a connection that the server had closed, or was just closing: since
+    /// it lay idle, or right after the reply before, as some servers do without saying so. Sending
+    /// such a request again hides no failure of the subject. Anything else does: a connection that
+    /// broke in use, or after the server had time to work.
+    pub(super) fn was_stale(&self, error: &hyper::Error, now_ns: i64, stamps: &Stamps) -> bool {
+        let acknowledged = stamps.acknowledged();
+        let untaken = acknowledged.is_some() && acknowledged == self.acknowledged;
+        let unanswered = stamps.reads() == self.reads;
         let lay_idle = self.idle_ns >= IDLE_NS && now_ns - self.at_ns < IDLE_NS;
-        unanswered && (error.is_canceled() || lay_idle)
+        self.reused && (untaken || unanswered && (error.is_canceled() || lay_idle))
     }
 }
 
@@ -33,7 +39,6 @@ const IDLE_NS: i64 = 1_000_000_000;
 
 /// Whether the generator ran out of something, the subject was not there, or TLS failed.
 pub(super) fn connect_failure(error: &io::Error) -> BodyEnd {
-    use nix::libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
     let text = error.to_string();
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     if let Some(error) = inner {
@@ -46,12 +51,19 @@ pub(super) fn connect_failure(error: &io::Error) -> BodyEnd {
         };
         return BodyEnd::TlsFailed { error: text, fault };
     }
-    match error.raw_os_error() {
-        Some(EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
-            BodyEnd::OwnFailure { error: text }
-        }
-        _ => BodyEnd::Failed { error: text },
+    match is_own(error) {
+        true => BodyEnd::OwnFailure { error: text },
+        false => BodyEnd::Failed { error: text },
     }
+}
+
+/// Whether this machine ran out of something that a connection needs.
+pub(super) fn is_own(error: &io::Error) -> bool {
+    use nix::libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(
+        error.raw_os_error(),
+        Some(EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM)
+    )
 }
 
 /// The cause that a person understands: the last of the chain.

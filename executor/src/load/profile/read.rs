@@ -14,7 +14,7 @@ use crate::slo::percentage;
 use crate::verdict::Judgement;
 
 /// Seeds stay whole numbers in every reader of JSON.
-const LARGEST_SEED: u64 = (1 << 53) - 1;
+pub(super) const LARGEST_SEED: u64 = (1 << 53) - 1;
 const MOST_REQUESTS: u64 = 1_000_000_000;
 const MOST_STEPS: u32 = 100;
 

@@ -136,6 +136,26 @@ fn every_profile_that_ships_says_what_it_answers_and_reads_back() {
 }
 
 #[test]
+fn no_run_of_a_job_sends_the_prompts_of_another() {
+    let seeded = |seed: u64| load("step", &[&format!("seed={seed}")]);
+    let last = (1 << 53) - 1;
+    for (given, apart) in [
+        (vec![7, 7, 7], vec![7, 8, 9]),
+        (vec![7, 8, 7], vec![7, 8, 9]),
+        (vec![1, 2], vec![1, 2]),
+        (vec![last, last], vec![last, 0]),
+    ] {
+        let profiles = given.iter().copied().map(seeded).collect();
+        let found = Profile::with_seeds_apart(profiles);
+        let seeds: Vec<_> = found.iter().map(Profile::seed).collect();
+        assert_eq!(seeds, apart);
+        for pair in found.windows(2) {
+            assert_ne!(pair[0].prompts().next(0), pair[1].prompts().next(0));
+        }
+    }
+}
+
+#[test]
 fn the_flags_change_rate_length_and_seed() {
     let profile = with(
         "step",

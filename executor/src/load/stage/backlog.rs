@@ -3,7 +3,16 @@
 //! The backlog at a moment counts the requests scheduled up to it less those ended up to it. A
 //! subject that keeps up holds it level; one that does not lets it grow by the difference of the
 //! rates. The curve is kept at 121 moments, evenly over the stage's window, so that memory does not
-//! hang on the window's length. Two answers come of it:
+//! hang on the window's length.
+//!
+//! From an empty start the backlog must first fill, for as long as replies take. What is missing at
+//! a moment is `rate * mean(min(s, end) - min(s, moment))`, both counted from the first request at
+//! this rate, which is the warm-up's; it is added, so that filling is no growth. Here s is how long a
+//! reply is under way once it has begun (from its first token to its end, so that waiting in a
+//! queue is not in it), over the ok requests of the window's first half. Of a reply that is no stream
+//! it is the whole latency.
+//!
+//! Two answers come of the curve:
 //!
 //! - [`BacklogCurve::trend`], the slope with its significance. The slope is that of least squares
 //!   through the means of some 30 blocks. It is **growth** if both
@@ -16,8 +25,7 @@
 //!      where servers suffice), and its neighbouring values are alike, which the test alone takes
 //!      for a trend in one of ten stable stages.
 //!
-//!   The beginning is left out, up to the p99 of the end-to-end latency and half of the window: from
-//!   an empty start the backlog must first fill.
+//!   The beginning is left out, up to the p99 of the end-to-end latency and half of the window.
 //! - [`BacklogCurve::kept_up`], the share of the second half's arrivals that did not add to the
 //!   backlog: `1 - growth / arrivals`, where growth is what the backlog at the end exceeds the
 //!   highest of the first half by, and none if that is no more than its square root. Under a
@@ -29,6 +37,8 @@
 //! equal gaps of 1 to 16 requests a second) both together called 1 to 3 % of the stages at up to 0.8
 //! of the capacity overloaded, and at 1.2 of it 9 in 10, at twice of it 99 in 100. With exponential
 //! gaps they call up to one in ten at 0.8 overloaded: queues then do grow for half a minute.
+
+use super::StageWindow;
 
 /// Moments of the curve, less one: parts of the window.
 const PARTS: usize = 120;
@@ -58,19 +68,52 @@ pub struct BacklogTrend {
 pub(super) struct BacklogCurve {
     started_ns: i64,
     duration_ns: i64,
+    warmed_ns: i64,
     /// By the first moment of the curve that has it.
     scheduled: [u64; PARTS + 1],
     done: [u64; PARTS + 1],
+    /// Replies by the moment, to the nearest, up to which one is under way that began with the
+    /// first request at the rate.
+    served: [u64; PARTS + 1],
 }
 
 impl BacklogCurve {
-    pub(super) fn new(started_ns: i64, duration_ns: i64) -> Self {
+    pub(super) fn new(window: StageWindow) -> Self {
         Self {
-            started_ns,
-            duration_ns,
+            started_ns: window.started_ns,
+            duration_ns: window.duration_ns,
+            warmed_ns: window.warmed_ns,
             scheduled: [0; PARTS + 1],
             done: [0; PARTS + 1],
+            served: [0; PARTS + 1],
         }
+    }
+
+    /// Takes note of how long the reply to an ok request of the stage itself was under way.
+    pub(super) fn add_served(&mut self, scheduled_ns: i64, served_ns: i64) {
+        if scheduled_ns - self.started_ns > self.duration_ns / 2 {
+            return;
+        }
+        let beyond = (served_ns - self.warmed_ns).max(0) as f64;
+        let moment = beyond / self.duration_ns.max(1) as f64 * PARTS as f64;
+        self.served[(moment.round() as usize).min(PARTS)] += 1;
+    }
+
+    /// What is missing at each moment of the backlog that replies alone make, as it is at the end.
+    fn unfilled(&self) -> [f64; PARTS + 1] {
+        let mut unfilled = [0.0; PARTS + 1];
+        let replies: u64 = self.served.iter().sum();
+        if replies == 0 {
+            return unfilled;
+        }
+        let arrivals: u64 = self.scheduled[1..].iter().sum();
+        let each = arrivals as f64 / PARTS as f64 / replies as f64;
+        let mut longer = 0;
+        for moment in (0..PARTS).rev() {
+            longer += self.served[moment + 1];
+            unfilled[moment] = unfilled[moment + 1] + each * longer as f64;
+        }
+        unfilled
     }
 
     /// Counts one request, of this stage or left over from the one before.
@@ -128,13 +171,13 @@ impl BacklogCurve {
         (1.0 - growth / arrivals as f64).max(0.0)
     }
 
-    /// The backlog at each moment.
+    /// The backlog at each moment, as if it had been filled from the start.
     fn levels(&self) -> [f64; PARTS + 1] {
         let mut level = 0.0;
-        let mut levels = [0.0; PARTS + 1];
+        let mut levels = self.unfilled();
         for (moment, at) in levels.iter_mut().enumerate() {
             level += self.scheduled[moment] as f64 - self.done[moment] as f64;
-            *at = level;
+            *at += level;
         }
         levels
     }
@@ -179,26 +222,56 @@ fn mann_kendall_z(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use plimsoll_ingest::Phase;
+
     use super::*;
 
     const SECOND: i64 = 1_000_000_000;
 
-    /// `rate` arrivals a second for 30 s at a subject of `servers` that take `service_ns` each.
-    fn curve(rate: i64, servers: usize, service_ns: impl Fn(i64) -> i64) -> (BacklogCurve, i64) {
+    fn empty(started_ns: i64, duration_ns: i64, warmed_ns: i64) -> BacklogCurve {
+        BacklogCurve::new(StageWindow {
+            stage: 0,
+            phase: Phase::Steady,
+            started_ns,
+            duration_ns,
+            offered_rps: Some(1.0),
+            warmed_ns,
+            missed: 0,
+        })
+    }
+
+    /// `rate` arrivals a second at a subject of `servers` that take `service_ns` each: for a
+    /// warm-up, then for the 30 s of the window.
+    fn warmed_curve(
+        warm_up_s: i64,
+        rate: i64,
+        servers: usize,
+        service_ns: impl Fn(i64) -> i64,
+    ) -> (BacklogCurve, i64) {
         let started = 7 * SECOND;
-        let mut curve = BacklogCurve::new(started, 30 * SECOND);
+        let mut curve = empty(started, 30 * SECOND, warm_up_s * SECOND);
         let mut free = vec![i64::MIN; servers];
         let mut e2e = Vec::new();
-        for i in 0..rate * 30 {
+        for i in -rate * warm_up_s..rate * 30 {
             let due = started + i * SECOND / rate;
             free.sort_unstable();
-            let done = free[0].max(due) + service_ns(i);
+            let service_ns = service_ns(i);
+            let done = free[0].max(due) + service_ns;
             free[0] = done;
-            curve.add(due, done);
-            e2e.push(done - due);
+            if i >= 0 || done > started {
+                curve.add(due, done);
+            }
+            if i >= 0 {
+                curve.add_served(due, service_ns);
+                e2e.push(done - due);
+            }
         }
         e2e.sort_unstable();
         (curve, e2e[e2e.len() * 99 / 100])
+    }
+
+    fn curve(rate: i64, servers: usize, service_ns: impl Fn(i64) -> i64) -> (BacklogCurve, i64) {
+        warmed_curve(0, rate, servers, service_ns)
     }
 
     #[track_caller]
@@ -222,6 +295,33 @@ mod tests {
     }
 
     #[test]
+    fn long_replies_fill_the_backlog_and_are_no_growth() {
+        for (warm_up_s, service_s) in [(0, 25), (0, 30), (0, 45), (5, 25), (5, 40), (5, 58)] {
+            for rate in [1, 2, 4, 16] {
+                let (curve, e2e_p99) = warmed_curve(warm_up_s, rate, 2_000, |_| service_s * SECOND);
+                let trend = curve.trend(Some(e2e_p99));
+                assert!(!trend.is_some_and(|trend| trend.grows), "{trend:?}");
+                let kept_up = curve.kept_up();
+                assert!(kept_up > 0.99, "{rate}/s of {service_s} s: {kept_up}");
+            }
+        }
+    }
+
+    #[test]
+    fn long_replies_hide_no_overload() {
+        // 160 servers of 20 s carry 8 a second. What waits begins later and takes no longer.
+        for (rate, kept_up) in [(16, 0.5), (32, 0.25)] {
+            for (warm_up_s, seed) in [(20, 1), (30, 2), (60, 3)] {
+                let service_ns = noisy_about(20.0, seed);
+                let (curve, e2e_p99) = warmed_curve(warm_up_s, rate, 160, service_ns);
+                let found = curve.kept_up();
+                assert!((found - kept_up).abs() < 0.15, "{found}, not {kept_up}");
+                assert!(curve.trend(Some(e2e_p99)).expect("arrivals enough").grows);
+            }
+        }
+    }
+
+    #[test]
     fn an_overloaded_one_falls_behind_by_the_difference_of_the_rates() {
         check(10, 8, SECOND, true, 2.0, 0.8);
         check(16, 8, SECOND, true, 8.0, 0.5);
@@ -230,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_was_left_over_at_the_start_counts() {
-        let mut curve = BacklogCurve::new(0, 30 * SECOND);
+        let mut curve = empty(0, 30 * SECOND, 0);
         for i in 0..100 {
             curve.add(-SECOND, i * SECOND / 10);
         }
@@ -240,7 +340,7 @@ mod tests {
 
     #[test]
     fn with_few_arrivals_nothing_is_said() {
-        let mut curve = BacklogCurve::new(0, 30 * SECOND);
+        let mut curve = empty(0, 30 * SECOND, 0);
         for i in 0..9 {
             curve.add(i * 3 * SECOND + 1, i64::MAX);
         }
@@ -251,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_window_of_no_length_harms_nothing() {
-        let mut curve = BacklogCurve::new(5, 0);
+        let mut curve = empty(5, 0, 0);
         curve.add(5, 6);
         assert_eq!(curve.trend(None), None);
         assert_eq!(curve.kept_up(), 1.0);
@@ -280,8 +380,12 @@ mod tests {
 
     /// Deterministic noise of a log-normal kind: sigma 0.8 about a mean of 1 s.
     fn noisy(seed: u64) -> impl Fn(i64) -> i64 {
+        noisy_about(1.0, seed)
+    }
+
+    fn noisy_about(mean_s: f64, seed: u64) -> impl Fn(i64) -> i64 {
         use rand::{RngExt, SeedableRng};
-        let law = rand_distr::LogNormal::new(-0.32, 0.8).expect("a law");
+        let law = rand_distr::LogNormal::new(mean_s.ln() - 0.32, 0.8).expect("a law");
         let rng = std::cell::RefCell::new(rand_chacha::ChaCha8Rng::seed_from_u64(seed));
         move |_| (rng.borrow_mut().sample::<f64, _>(law) * SECOND as f64) as i64
     }
@@ -303,5 +407,20 @@ mod tests {
         assert!(of_most <= 8, "{of_most} of 200 at three quarters of it");
         let of_double = called_overloaded(8, 4);
         assert!(of_double >= 198, "{of_double} of 200 at twice the capacity");
+    }
+
+    /// Nobody waits here, and the mean reply takes half of the window.
+    #[test]
+    fn long_tails_are_seldom_taken_for_growth() {
+        for rate in [2, 4, 8, 16] {
+            let called = (0..200).filter(|seed| {
+                let service_ns = noisy_about(15.0, *seed);
+                let (curve, e2e_p99) = warmed_curve(5, rate, 2_000, service_ns);
+                let grows = curve.trend(Some(e2e_p99)).is_some_and(|trend| trend.grows);
+                grows || curve.kept_up() < 0.98
+            });
+            let called = called.count();
+            assert!(called <= 20, "{called} of 200 at {rate} a second");
+        }
     }
 }

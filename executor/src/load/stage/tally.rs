@@ -53,7 +53,7 @@ impl StageTally {
             output_tokens_asked: None,
             token_chunks: None,
             bundled_chunks: None,
-            backlog: BacklogCurve::new(window.started_ns, window.duration_ns),
+            backlog: BacklogCurve::new(window),
         }
     }
 
@@ -84,6 +84,10 @@ impl StageTally {
         self.lag_ns += request.sent_ns - request.scheduled_ns;
         self.whole_ns += request.done_ns - request.scheduled_ns;
         if ok {
+            let waited_ns = request.ttft_ns.unwrap_or(0);
+            let whole_ns = request.done_ns - request.scheduled_ns;
+            self.backlog
+                .add_served(request.scheduled_ns, whole_ns - waited_ns);
             self.prompt_tokens += request.prompt_tokens.unwrap_or(0);
             self.output_tokens += request.output_tokens.unwrap_or(0);
             add_known(&mut self.prompt_tokens_asked, request.prompt_tokens_asked);
