@@ -6,7 +6,6 @@
 //! [`client`] alone.
 
 pub mod abort;
-mod acknowledged;
 pub mod arrivals;
 pub mod chat;
 pub mod client;

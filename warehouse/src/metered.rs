@@ -51,7 +51,7 @@ impl PhysicalOptimizerRule for Metering {
                     Metered::around(Arc::clone(input), Meter::Into(Arc::clone(&kept)))
                 });
                 let inputs = inputs.collect();
-                let plan = Arc::clone(&plan).replace_children(inputs, recomputed())?;
+                let plan = Arc::clone(&plan).replace_children(inputs, unchanged())?;
                 return Ok(Transformed::yes(Metered::around(plan, Meter::OutOf(kept))));
             }
             Ok(Transformed::no(plan))
@@ -64,8 +64,10 @@ impl PhysicalOptimizerRule for Metering {
     }
 }
 
-fn recomputed() -> ReplaceChildrenOptions {
-    ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)
+/// A meter has the properties of its input: were they worked out again, filters that a sort or a join
+/// has given to the scans below it would be lost.
+fn unchanged() -> ReplaceChildrenOptions {
+    ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep)
 }
 
 /// What a node counts.
@@ -209,7 +211,7 @@ impl ExecutionPlan for Metered {
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, recomputed())
+        self.replace_children(children, unchanged())
     }
 
     fn execute(

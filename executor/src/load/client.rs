@@ -340,7 +340,6 @@ impl Client {
                 idle_ns: self.clock.now_ns() - connection.idle_since_ns,
                 at_ns: self.clock.now_ns(),
                 reads: stamps.reads(),
-                acknowledged: reused.then(|| stamps.acknowledged()).flatten(),
             };
             match self.exchange_on(connection, call, reply, progress).await {
                 Ok(()) => return BodyEnd::Complete,
@@ -349,7 +348,7 @@ impl Client {
                         error: innermost(&error),
                     };
                 }
-                Err(error) if begun.was_stale(&error, self.clock.now_ns(), &stamps) => {
+                Err(error) if begun.was_stale(&error, self.clock.now_ns(), stamps.reads()) => {
                     progress.retries += 1;
                 }
                 Err(error) => {

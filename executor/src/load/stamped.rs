@@ -22,7 +22,6 @@ use nix::sys::socket::{
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::acknowledged::bytes_acknowledged;
 use super::clock::RunClock;
 use crate::timer::monotonic_ns;
 
@@ -46,10 +45,8 @@ pub enum Stamping {
 }
 
 /// What a connection's reads leave for the reader of the reply.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Stamps {
-    /// The connection.
-    socket: Rc<TcpStream>,
     /// Wall-clock ns of the last read's bytes; `None` where the kernel said nothing.
     kernel_ns: Cell<Option<i64>>,
     /// Monotonic ns after the last read.
@@ -73,12 +70,6 @@ impl Stamps {
     /// How many reads brought bytes so far.
     pub fn reads(&self) -> u64 {
         self.reads.get()
-    }
-
-    /// How many bytes the other end has acknowledged since the connection began; `None` where the
-    /// system does not say.
-    pub fn acknowledged(&self) -> Option<u64> {
-        bytes_acknowledged(&self.socket)
     }
 
     /// When the end of the stream was seen, in ns since the run's start; the kernel stamps no end.
@@ -105,7 +96,7 @@ impl Stamps {
 /// A connected TCP stream whose reads leave [`Stamps`] behind.
 #[derive(Debug)]
 pub struct StampedStream {
-    socket: AsyncFd<Rc<TcpStream>>,
+    socket: AsyncFd<TcpStream>,
     stamps: Rc<Stamps>,
     /// Room for the kernel's message; empty where it is not asked.
     control: Vec<u8>,
@@ -117,7 +108,7 @@ impl StampedStream {
     /// # Errors
     /// The stream cannot be watched by the runtime.
     pub fn new(stream: tokio::net::TcpStream, stamping: Stamping) -> io::Result<Self> {
-        let stream = Rc::new(stream.into_std()?);
+        let stream = stream.into_std()?;
         stream.set_nodelay(true)?;
         let wanted = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
             | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
@@ -133,16 +124,10 @@ impl StampedStream {
             reason = "sound for a TcpStream, which keeps its descriptor; the successor asks for \
                       the same in an unsafe block"
         )]
-        let socket = AsyncFd::new(Rc::clone(&stream))?;
+        let socket = AsyncFd::new(stream)?;
         Ok(Self {
             socket,
-            stamps: Rc::new(Stamps {
-                socket: stream,
-                kernel_ns: Cell::default(),
-                user_ns: Cell::default(),
-                reads: Cell::default(),
-                end_ns: Cell::default(),
-            }),
+            stamps: Rc::default(),
             control,
         })
     }
@@ -182,7 +167,7 @@ impl AsyncRead for StampedStream {
         loop {
             let mut ready = ready!(this.socket.poll_read_ready(cx))?;
             let socket = ready.get_inner();
-            let fd = std::os::fd::AsFd::as_fd(&**socket);
+            let fd = std::os::fd::AsFd::as_fd(socket);
             let received = SCRATCH.with_borrow_mut(|scratch| {
                 let room = scratch.len().min(buf.remaining());
                 let (bytes, wall_ns) = receive(fd, &mut scratch[..room], &mut this.control)?;
@@ -320,30 +305,6 @@ mod tests {
             received,
             "the end has no bytes"
         );
-    }
-
-    /// Whether the other end's system took what came before it closed the connection, or not.
-    #[tokio::test]
-    async fn what_a_closed_connection_did_not_take_is_known() {
-        for reads_first in [true, false] {
-            let (mut ours, mut theirs) = pair(Stamping::Kernel).await;
-            let stamps = ours.stamps();
-            let before = stamps.acknowledged().expect("this system says so");
-            let mut bytes = [0u8; 5];
-            if reads_first {
-                ours.write_all(b"hello").await.expect("write");
-                theirs.read_exact(&mut bytes).await.expect("read");
-                drop(theirs);
-            } else {
-                drop(theirs);
-                assert_eq!(ours.read(&mut bytes).await.expect("the end"), 0);
-                ours.write_all(b"hello").await.expect("nobody knows yet");
-            }
-            // An end or a reset.
-            assert_eq!(ours.read(&mut bytes).await.unwrap_or(0), 0);
-            let taken = stamps.acknowledged().expect("this system says so") - before;
-            assert_eq!(taken, if reads_first { 5 } else { 0 });
-        }
     }
 
     #[tokio::test]

@@ -253,13 +253,16 @@ fn closing_after_each() -> SocketAddr {
     answering_once(|stream, _| drop(stream))
 }
 
-/// A server that answers the first request of each connection, and closes it in the face of the
-/// second.
+/// A server that answers the first request of each connection, works on the second for a while, and
+/// breaks off.
 fn breaking_at_the_second() -> SocketAddr {
     answering_once(|mut stream, room| {
         use std::io::Read as _;
-        // A client may leave at any time.
+        // A client may leave at any time. The second read takes as long as the work would.
         let _came = stream.read(room);
+        let work = std::time::Duration::from_millis(300);
+        stream.set_read_timeout(Some(work)).expect("a timeout");
+        let _nothing = stream.read(room);
     })
 }
 

@@ -3,7 +3,6 @@
 use std::io;
 
 use crate::load::reply::{BodyEnd, TlsFault};
-use crate::load::stamped::Stamps;
 
 /// How things stood when a request was handed to a connection.
 pub(super) struct Begun {
@@ -15,27 +14,30 @@ pub(super) struct Begun {
     pub(super) at_ns: i64,
     /// Reads that had brought bytes until then.
     pub(super) reads: u64,
-    /// Bytes that the other end had acknowledged until then.
-    pub(super) acknowledged: Option<u64>,
 }
 
 impl Begun {
     /// Whether the request met a connection that the server had closed, or was just closing: since
     /// it lay idle, or right after the reply before, as some servers do without saying so. Sending
     /// such a request again hides no failure of the subject. Anything else does: a connection that
-    /// broke in use, or after the server had time to work.
-    pub(super) fn was_stale(&self, error: &hyper::Error, now_ns: i64, stamps: &Stamps) -> bool {
-        let acknowledged = stamps.acknowledged();
-        let untaken = acknowledged.is_some() && acknowledged == self.acknowledged;
-        let unanswered = stamps.reads() == self.reads;
-        let lay_idle = self.idle_ns >= IDLE_NS && now_ns - self.at_ns < IDLE_NS;
-        self.reused && (untaken || unanswered && (error.is_canceled() || lay_idle))
+    /// broke in use, after the server had time to work.
+    pub(super) fn was_stale(&self, error: &hyper::Error, now_ns: i64, reads: u64) -> bool {
+        let unanswered = self.reused && reads == self.reads;
+        let shows_within = match self.idle_ns >= IDLE_NS {
+            true => IDLE_NS,
+            false => CROSSING_NS,
+        };
+        unanswered && (error.is_canceled() || now_ns - self.at_ns < shows_within)
     }
 }
 
 /// Servers close connections that have lain idle for some seconds, none sooner than this; and
 /// what they had closed already shows within this, on any network.
 const IDLE_NS: i64 = 1_000_000_000;
+
+/// The end of a connection that crosses a request on its way shows within this. A server that fails by
+/// the request does so again on the new connection, and that counts.
+const CROSSING_NS: i64 = 50_000_000;
 
 /// Whether the generator ran out of something, the subject was not there, or TLS failed.
 pub(super) fn connect_failure(error: &io::Error) -> BodyEnd {
