@@ -145,10 +145,12 @@ impl Growth {
 /// A number as text, at the longest.
 const LONGEST_NUMBER: u128 = 40;
 
-/// The length of each text in bytes; 0 of what is null or no text.
+/// The length of each text in bytes; 0 of what is null.
 fn lengths(array: &ArrayRef) -> Result<Vec<u64>> {
-    let Ok(lengths) = length(array) else {
-        return Ok(vec![0; array.len()]);
+    let lengths = match length(array) {
+        Ok(lengths) => lengths,
+        // What is no text yet becomes one.
+        Err(_) => length(&cast(array, &DataType::LargeUtf8)?)?,
     };
     let lengths = cast(&lengths, &DataType::UInt64)?;
     let lengths = lengths.as_primitive::<UInt64Type>();

@@ -183,6 +183,7 @@ async fn rows_that_windows_keep_and_texts_that_multiply_have_the_limit_too() {
             "SELECT max(length(replace(CAST(value AS TEXT), '0', '--'))) FROM generate_series(1, 1000000)",
             "13",
         ),
+        ("SELECT replace('a-b', '-', NULL) IS NULL", "true"),
         ("SELECT array_to_string([1, 2, 3], ',')", "\"1,2,3\""),
         (
             "SELECT regexp_replace('2026-11-25', '([0-9]+)-([0-9]+)-([0-9]+)', '\\3.\\2.')",

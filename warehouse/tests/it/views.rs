@@ -71,6 +71,25 @@ async fn performance_summary_is_zero_where_the_last_is_the_best_and_null_where_b
     );
 }
 
+/// Of a best of 0 there is no per cent, and nothing is worse.
+#[tokio::test]
+async fn what_got_worse_than_zero_is_among_the_answers() {
+    let place = Place::new();
+    for (minute, error_rate) in [(0, 0.0), (1, 0.008)] {
+        let row = RunRow {
+            error_rate: Some(error_rate),
+            ..run(id(at(1, minute), 1), "m")
+        };
+        place.append(&[row]).await;
+    }
+    let warehouse = place.open().await;
+    let shipped = "SELECT sql FROM questions WHERE question LIKE '%worse%'";
+    let sql = answer(&warehouse, shipped).await;
+    let sql = sql.trim_matches('"').replace("\"\"", "\"");
+    let found = answer(&warehouse, &sql).await;
+    assert!(found.contains("error_rate"), "{found}");
+}
+
 #[tokio::test]
 async fn peak_rps_shows_the_best_of_each_day_with_its_envelope() {
     let place = Place::new();

@@ -179,6 +179,10 @@ mod tests {
             cached_tokens: Some(4),
         };
         assert_eq!(check(json, DeltaKind::NoChoice, [0; 3]).usage, Some(usage));
+        // SGLang has its reasoning tokens beside the others.
+        let flat = r#"{"choices":[],"usage":{"completion_tokens":50,"reasoning_tokens":30}}"#;
+        let flat = check(flat, DeltaKind::NoChoice, [0; 3]).usage;
+        assert_eq!(flat.and_then(|usage| usage.reasoning_tokens), Some(30));
         let sparse = r#"{"usage":{"prompt_tokens":9,"completion_tokens":null,"prompt_tokens_details":null}}"#;
         let sparse = check(sparse, DeltaKind::NoChoice, [0; 3]).usage;
         assert_eq!(
