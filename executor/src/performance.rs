@@ -63,7 +63,7 @@ pub struct RunOutcome {
     /// The run's row, as it is in the warehouse or in the spool.
     pub run: RunRow,
     /// Why it is not in the warehouse yet; its spool stays. `None` where it is.
-    pub unpublished: Option<String>,
+    pub unpublished: Option<Unpublished>,
     /// Why its verdict is `error`, where the subject is the cause.
     pub failure: Option<SubjectError>,
 }
@@ -79,6 +79,15 @@ pub struct JobOutcome {
     pub runs: Vec<RunOutcome>,
 }
 
+/// Why a run is not in the warehouse yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpublished {
+    /// What failed.
+    pub reason: String,
+    /// What to do about it, where the cause lies in object storage.
+    pub help: Option<&'static str>,
+}
+
 /// Why a job came to no run at all.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -92,6 +101,8 @@ pub enum JobError {
         warehouse: String,
         /// Why.
         reason: String,
+        /// What to do about it, where the cause lies in object storage.
+        help: Option<&'static str>,
     },
     /// The spool cannot hold them on the way.
     #[error("the spool `{path}` cannot be written: {reason}")]
@@ -133,9 +144,10 @@ impl JobError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Subject(error) => error.help(),
-            Self::Warehouse { .. } => {
-                Some("choose a place that this user may write: --warehouse DIR".to_string())
-            }
+            Self::Warehouse { help, .. } => Some(
+                help.unwrap_or("choose a place that this user may write: --warehouse DIR")
+                    .to_string(),
+            ),
             Self::Spool { .. } => {
                 Some("choose a folder with room that this user may write: --spool DIR".to_string())
             }

@@ -1,17 +1,14 @@
 //! The Delta tables of a warehouse: opening, creating, asking what is there.
 
-use std::sync::Arc;
-
 use deltalake_core::kernel::StructType;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
 use deltalake_core::kernel::transaction::CommitProperties;
-use deltalake_core::logstore::{LogStoreRef, ObjectStoreRef, StorageConfig, logstore_with};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError};
 
 use crate::location::WarehouseLocation;
-use crate::storage::DurableLocal;
+use crate::storage::{StorageError, WarehouseStore};
 use crate::table::{SCHEMA_VERSION, Table};
 
 /// The table property that holds the version of the schemas.
@@ -48,6 +45,9 @@ pub enum TableError {
         /// The highest that is known.
         known: u32,
     },
+    /// Storage cannot hold a warehouse, or cannot be written.
+    #[error(transparent)]
+    Place(#[from] StorageError),
 }
 
 impl TableError {
@@ -64,28 +64,17 @@ impl TableError {
     }
 }
 
-/// The object store that holds a warehouse, rooted where its URLs are rooted.
-pub fn object_store(_warehouse: &WarehouseLocation) -> ObjectStoreRef {
-    Arc::new(DurableLocal::default())
-}
-
-/// The log of one table.
-fn log_store(warehouse: &WarehouseLocation, table: Table) -> Result<LogStoreRef, TableError> {
-    let url = warehouse.table_url(table);
-    logstore_with(object_store(warehouse), &url, StorageConfig::default())
-        .map_err(|source| TableError::storage(table, warehouse, source))
-}
-
 /// Opens a table at its newest version; `None` where there is none.
 ///
 /// # Errors
 /// The storage cannot be read, or a later release made the table.
 pub async fn open_table(
-    warehouse: &WarehouseLocation,
+    store: &WarehouseStore,
     table: Table,
 ) -> Result<Option<DeltaTable>, TableError> {
+    let warehouse = store.location();
     let fail = |source| TableError::storage(table, warehouse, source);
-    let mut delta = DeltaTable::new(log_store(warehouse, table)?);
+    let mut delta = DeltaTable::new(store.log_of(table));
     if !delta.verify_deltatable_existence().await.map_err(fail)? {
         return Ok(None);
     }
@@ -137,12 +126,14 @@ pub fn check_version(
 /// # Errors
 /// As [`open_table`]; also where the place cannot be written.
 pub async fn open_or_create(
-    warehouse: &WarehouseLocation,
+    store: &WarehouseStore,
     table: Table,
 ) -> Result<DeltaTable, TableError> {
-    if let Some(delta) = open_table(warehouse, table).await? {
+    store.check().await?;
+    if let Some(delta) = open_table(store, table).await? {
         return Ok(delta);
     }
+    let warehouse = store.location();
     let fail = |source| TableError::storage(table, warehouse, source);
     let schema: StructType = table
         .arrow_schema()
@@ -150,7 +141,7 @@ pub async fn open_or_create(
         .try_into_kernel()
         .map_err(|source: arrow::error::ArrowError| fail(DeltaTableError::from(source)))?;
     let mut create = CreateBuilder::new()
-        .with_log_store(log_store(warehouse, table)?)
+        .with_log_store(store.log_of(table))
         .with_table_name(table.name())
         .with_comment(table.doc())
         .with_columns(schema.fields().cloned())
@@ -173,7 +164,7 @@ pub async fn open_or_create(
         create = create.with_partition_columns(["date"]);
     }
     let created = create.await;
-    match open_table(warehouse, table).await? {
+    match open_table(store, table).await? {
         Some(delta) => Ok(delta),
         None => Err(fail(created.err().unwrap_or_else(|| {
             DeltaTableError::NotATable(warehouse.table_url(table).to_string())
@@ -185,9 +176,9 @@ pub async fn open_or_create(
 ///
 /// # Errors
 /// As [`open_or_create`], of the first table that fails.
-pub async fn create_missing(warehouse: &WarehouseLocation) -> Result<(), TableError> {
+pub async fn create_missing(store: &WarehouseStore) -> Result<(), TableError> {
     for table in Table::ALL {
-        open_or_create(warehouse, *table).await?;
+        open_or_create(store, *table).await?;
     }
     Ok(())
 }
@@ -200,7 +191,8 @@ mod tests {
     async fn a_place_without_tables_stays_so_until_they_are_created() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("warehouse");
-        let warehouse = WarehouseLocation::parse(&path.display().to_string()).expect("path");
+        let location = WarehouseLocation::parse(&path.display().to_string()).expect("path");
+        let warehouse = WarehouseStore::connect(&location).expect("local files");
         assert!(
             open_table(&warehouse, Table::Runs)
                 .await
@@ -228,8 +220,9 @@ mod tests {
     #[tokio::test]
     async fn many_that_create_at_once_end_with_one_table() {
         let folder = tempfile::tempdir().expect("folder");
-        let warehouse =
+        let location =
             WarehouseLocation::parse(&folder.path().display().to_string()).expect("path");
+        let warehouse = WarehouseStore::connect(&location).expect("local files");
         let all = (0..6).map(|_| open_or_create(&warehouse, Table::Runs));
         for opened in futures::future::join_all(all).await {
             assert_eq!(opened.expect("opened").version(), Some(0));

@@ -35,8 +35,9 @@ pub mod verdict;
 pub mod vocabulary;
 
 pub use id::{IdError, JobId, RunId, TaskId};
-pub use location::{LocationError, WarehouseLocation};
+pub use location::{LocationError, StorageKind, WarehouseLocation};
 pub use row::{Column, ColumnKind, RowError, TableRow};
+pub use storage::WarehouseStore;
 pub use table::{
     CaseRow, ChunksRow, EnvelopeRow, EventRow, FleetRow, GpuSampleRow, JobRow, RequestRow, RunRow,
     SCHEMA_VERSION, SampleRow, SchemaName, ScoreRow, SpanRow, StageRow, Table, TickRow,

@@ -4,31 +4,71 @@ use std::fmt;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use object_store::path::Path as ObjectPath;
 use url::Url;
 
 use crate::table::Table;
 
-/// The place of a warehouse: a folder of local files.
+/// The place of a warehouse: a folder of local files, or a prefix of a bucket.
 ///
-/// One folder has one name, however it was written, so that locations and
+/// One place has one name, however it was written, so that locations and
 /// their texts can be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WarehouseLocation {
-    folder: PathBuf,
+    kind: StorageKind,
+    /// The folder; `None` in a bucket.
+    folder: Option<PathBuf>,
     url: Url,
 }
 
+/// The kinds of storage that can hold a warehouse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageKind {
+    /// Files of this host, `file://`.
+    Local,
+    /// Amazon S3, or a server that speaks its protocol, `s3://bucket/prefix`.
+    S3,
+    /// Google Cloud Storage, `gs://bucket/prefix`.
+    Gcs,
+    /// Azure Blob Storage, `az://container/prefix`.
+    Azure,
+}
+
+impl StorageKind {
+    /// The kind that a URL's scheme names; some have more than one name.
+    fn of_scheme(scheme: &str) -> Option<Self> {
+        match scheme {
+            "file" => Some(Self::Local),
+            "s3" | "s3a" => Some(Self::S3),
+            "gs" | "gcs" => Some(Self::Gcs),
+            "az" | "azure" => Some(Self::Azure),
+            _ => None,
+        }
+    }
+
+    /// The scheme that URLs have here.
+    const fn scheme(self) -> &'static str {
+        match self {
+            Self::Local => "file",
+            Self::S3 => "s3",
+            Self::Gcs => "gs",
+            Self::Azure => "az",
+        }
+    }
+}
+
 /// A text that names no place for a warehouse.
+///
+/// URLs may hold secrets where people put them by mistake, so what is wrong
+/// with one is said without it.
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
-    /// Another scheme than `file`.
+    /// A scheme that is not known.
     #[error(
-        "warehouse `{text}`: this release keeps warehouses in local files only, not at `{scheme}://`"
+        "a warehouse cannot lie at `{scheme}://`: a path, file://, s3://, gs:// and az:// are known"
     )]
     Scheme {
-        /// The text.
-        text: String,
-        /// Its scheme.
+        /// The scheme.
         scheme: String,
     },
     /// Neither a path nor a `file://` URL of this host.
@@ -37,37 +77,98 @@ pub enum LocationError {
         /// The text.
         text: String,
     },
+    /// A URL of a bucket that is none.
+    #[error("the warehouse's URL is not of the form {scheme}://BUCKET/PREFIX: {reason}")]
+    NotABucket {
+        /// Its scheme.
+        scheme: &'static str,
+        /// What is wrong, without the text.
+        reason: String,
+    },
+    /// Something beside bucket and prefix: that is where secrets are put.
+    #[error(
+        "the warehouse's URL holds {what}; credentials and options come from the environment, \
+         since URLs are printed and kept"
+    )]
+    Extra {
+        /// The part.
+        what: &'static str,
+    },
 }
 
 impl WarehouseLocation {
-    /// Reads a path, relative ones from the current folder, or a `file://` URL.
+    /// Reads a path, relative ones from the current folder, or a URL with the
+    /// scheme `file`, `s3`, `gs` or `az`.
     ///
     /// Links are followed as far as the path exists; the folder itself need
     /// not exist yet.
     ///
     /// # Errors
-    /// Another scheme, or a URL that names no local folder.
+    /// Another scheme, or a URL that names no local folder and no bucket.
     pub fn parse(text: &str) -> Result<Self, LocationError> {
         let refuse = || LocationError::NotAPlace {
             text: text.to_string(),
         };
         let folder = match text.split_once("://") {
-            Some(("file", _)) => {
-                let url = Url::parse(text).map_err(|_| refuse())?;
-                url.to_file_path().map_err(|()| refuse())?
-            }
-            Some((scheme, _)) => {
-                return Err(LocationError::Scheme {
-                    text: text.to_string(),
-                    scheme: scheme.to_string(),
-                });
-            }
+            Some((scheme, _)) => match StorageKind::of_scheme(&scheme.to_ascii_lowercase()) {
+                Some(StorageKind::Local) => {
+                    let url = Url::parse(text).map_err(|_| refuse())?;
+                    url.to_file_path().map_err(|()| refuse())?
+                }
+                Some(kind) => return Self::in_bucket(kind, text),
+                None => {
+                    return Err(LocationError::Scheme {
+                        scheme: scheme.to_string(),
+                    });
+                }
+            },
             None if text.is_empty() => return Err(refuse()),
             None => PathBuf::from(text),
         };
         let folder = normal(&folder).map_err(|_| refuse())?;
         let url = Url::from_directory_path(&folder).map_err(|()| refuse())?;
-        Ok(Self { folder, url })
+        Ok(Self {
+            kind: StorageKind::Local,
+            folder: Some(folder),
+            url,
+        })
+    }
+
+    fn in_bucket(kind: StorageKind, text: &str) -> Result<Self, LocationError> {
+        let scheme = kind.scheme();
+        let wrong = |reason: String| LocationError::NotABucket { scheme, reason };
+        let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        for (is_there, what) in [
+            (has_user, "a user or a password"),
+            (url.query().is_some(), "a query (`?..`)"),
+            (url.fragment().is_some(), "a fragment (`#..`)"),
+            (url.port().is_some(), "a port"),
+        ] {
+            if is_there {
+                return Err(LocationError::Extra { what });
+            }
+        }
+        let bucket = match url.host_str() {
+            Some(bucket) if !bucket.is_empty() => bucket,
+            _ => return Err(wrong("the bucket is missing".to_string())),
+        };
+        let prefix = ObjectPath::from_url_path(url.path().trim_matches('/'))
+            .map_err(|error| wrong(error.to_string()))?;
+        let mut one_name =
+            Url::parse(&format!("{scheme}://{bucket}/")).map_err(|e| wrong(e.to_string()))?;
+        if let Ok(mut segments) = one_name.path_segments_mut() {
+            let parts: Vec<_> = prefix.parts().collect();
+            segments
+                .pop_if_empty()
+                .extend(parts.iter().map(AsRef::<str>::as_ref))
+                .push("");
+        }
+        Ok(Self {
+            kind,
+            folder: None,
+            url: one_name,
+        })
     }
 
     /// Whether a text names this place, in whichever way.
@@ -75,12 +176,17 @@ impl WarehouseLocation {
         Self::parse(text).is_ok_and(|place| place == *self)
     }
 
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// What kind of storage holds it.
+    pub fn kind(&self) -> StorageKind {
+        self.kind
     }
 
-    /// The folder as a URL that ends in a slash.
+    /// The folder of local files; `None` in a bucket.
+    pub fn local_folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// The place as a URL that ends in a slash.
     pub fn url(&self) -> &Url {
         &self.url
     }
@@ -122,7 +228,10 @@ fn normal(path: &Path) -> io::Result<PathBuf> {
 
 impl fmt::Display for WarehouseLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.folder.display())
+        match &self.folder {
+            Some(folder) => write!(f, "{}", folder.display()),
+            None => f.write_str(self.url.as_str().trim_end_matches('/')),
+        }
     }
 }
 
@@ -142,14 +251,55 @@ mod tests {
         assert_eq!(path.to_string(), "/data/a b");
     }
 
+    fn refusal(text: &str) -> String {
+        WarehouseLocation::parse(text).expect_err(text).to_string()
+    }
+
     #[test]
     fn other_schemes_are_refused_by_name() {
-        let message = WarehouseLocation::parse("s3://bucket/x")
-            .expect_err("s3")
-            .to_string();
-        assert!(message.contains("not at `s3://`"), "{message}");
-        assert!(WarehouseLocation::parse("").is_err());
-        assert!(WarehouseLocation::parse("file://host/x").is_err());
+        assert!(refusal("ftp://bucket/x").contains("at `ftp://`: a path, file://, s3://"));
+        assert!(refusal("").contains("neither a path"));
+        assert!(refusal("file://host/x").contains("neither a path"));
+    }
+
+    #[test]
+    fn a_bucket_has_one_name_however_it_is_written() {
+        for text in [
+            "s3://bucket/a/b",
+            "s3://bucket/a/b/",
+            "s3a://bucket//a/b",
+            "S3://bucket/x/../a/./b",
+        ] {
+            let place = parse(text);
+            assert_eq!(place.to_string(), "s3://bucket/a/b", "{text}");
+            assert_eq!(
+                place.table_url(Table::Runs).as_str(),
+                "s3://bucket/a/b/reports/runs/"
+            );
+            assert_eq!(place.local_folder(), None);
+            assert!(parse("s3://bucket/a/b").is_named(text));
+        }
+        assert_eq!(parse("gs://bucket").to_string(), "gs://bucket");
+        assert_eq!(parse("gs://bucket").url().as_str(), "gs://bucket/");
+        assert_eq!(parse("az://box/a b").to_string(), "az://box/a%20b");
+        assert_eq!(parse("az://box/a%20b"), parse("azure://box/a b"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_bucket_is_said_without_its_secrets() {
+        for text in [
+            "s3://AKIA:hidden@bucket/x",
+            "az://box/x?sv=1&sig=hidden",
+            "gs://bucket/x#hidden",
+            "s3://bucket:99999/hidden",
+        ] {
+            let message = refusal(text);
+            assert!(!message.contains("hidden"), "{message}");
+        }
+        assert!(refusal("s3://AKIA:x@b").contains("a user or a password"));
+        assert!(refusal("az://box?sig=x").contains("a query"));
+        assert!(refusal("s3:///x").contains("s3://BUCKET/PREFIX"));
+        assert!(refusal("gs://").contains("gs://BUCKET/PREFIX"));
     }
 
     fn parse(path: impl fmt::Display) -> WarehouseLocation {
@@ -193,7 +343,7 @@ mod tests {
         let root = root.display();
         let early = parse(format!("{root}/link/new/warehouse/"));
         assert_eq!(early.to_string(), format!("{root}/real/new/warehouse"));
-        std::fs::create_dir_all(early.folder()).expect("folders");
+        std::fs::create_dir_all(early.local_folder().expect("local")).expect("folders");
         assert_eq!(early, parse(format!("{root}/link/new/warehouse")));
 
         assert_eq!(parse("x/../none"), parse("none"));

@@ -28,9 +28,9 @@ pub use merge::MergeError;
 
 use crate::delta::{TableError, open_or_create};
 use crate::id::{RunId, TaskId};
-use crate::location::WarehouseLocation;
 use crate::row::{RowError, TableRow as _};
 use crate::spool::{Spool, SpoolContents, SpoolError, Tag};
+use crate::storage::WarehouseStore;
 use crate::table::{RunRow, Table};
 use crate::time::Timestamp;
 use crate::verdict::Verdict;
@@ -103,7 +103,7 @@ pub struct Published {
 
 /// One run on its way into one warehouse.
 struct Publisher<'a> {
-    warehouse: &'a WarehouseLocation,
+    store: &'a WarehouseStore,
     contents: &'a SpoolContents,
     run_id: RunId,
     task_id: Option<TaskId>,
@@ -117,10 +117,7 @@ struct Publisher<'a> {
 ///
 /// # Errors
 /// Says which table failed and why; the spool stays, to be published later.
-pub async fn publish(
-    spool: Spool,
-    warehouse: &WarehouseLocation,
-) -> Result<Published, PublishError> {
+pub async fn publish(spool: Spool, store: &WarehouseStore) -> Result<Published, PublishError> {
     let contents = spool.contents()?;
     let manifest = spool.manifest();
     if !contents.sealed() {
@@ -130,7 +127,7 @@ pub async fn publish(
     }
     contents.check()?;
     let publisher = Publisher {
-        warehouse,
+        store,
         contents: &contents,
         run_id: manifest.run_id,
         task_id: manifest.task_id,
@@ -143,7 +140,7 @@ pub async fn publish(
 
 impl Publisher<'_> {
     async fn publish_all(&self) -> Result<Published, PublishError> {
-        let runs = open_or_create(self.warehouse, Table::Runs).await?;
+        let runs = open_or_create(self.store, Table::Runs).await?;
         if let Some(verdict) = self.verdict_in(&runs).await? {
             self.publish_job().await?;
             return Ok(Published {
@@ -154,7 +151,7 @@ impl Publisher<'_> {
         // Every table is there before the first commit, so that a reader never
         // meets half a warehouse.
         for table in Table::ALL {
-            open_or_create(self.warehouse, *table).await?;
+            open_or_create(self.store, *table).await?;
         }
         for table in Table::ALL
             .iter()
@@ -175,13 +172,13 @@ impl Publisher<'_> {
     fn file_error(&self, table: Table) -> impl Fn(ParquetError) -> PublishError + '_ {
         move |source| PublishError::File {
             table,
-            warehouse: self.warehouse.to_string(),
+            warehouse: self.store.location().to_string(),
             source,
         }
     }
 
     fn table_error(&self, table: Table, source: DeltaTableError) -> PublishError {
-        TableError::storage(table, self.warehouse, source).into()
+        TableError::storage(table, self.store.location(), source).into()
     }
 
     /// Writes the files of one table's rows; nothing sees them yet.
@@ -199,7 +196,7 @@ impl Publisher<'_> {
     }
 
     async fn publish_facts(&self, table: Table, tag: Tag) -> Result<(), PublishError> {
-        let mut delta = open_or_create(self.warehouse, table).await?;
+        let mut delta = open_or_create(self.store, table).await?;
         if self.is_in(&delta, table).await? {
             return Ok(());
         }
@@ -366,7 +363,7 @@ impl Publisher<'_> {
     fn parse_verdict(&self, run_id: &str, word: &str) -> Result<Verdict, PublishError> {
         word.parse().map_err(|source| PublishError::Verdict {
             run_id: run_id.to_string(),
-            warehouse: self.warehouse.to_string(),
+            warehouse: self.store.location().to_string(),
             source,
         })
     }

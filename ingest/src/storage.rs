@@ -1,421 +1,248 @@
-//! Object storage as the warehouse uses it.
+//! Object storage as the warehouse uses it: the place of a warehouse together
+//! with a client for what holds it.
 //!
-//! A commit that was acknowledged must outlive a power cut. The object store
-//! for local files never syncs, so `file://` goes through [`DurableLocal`].
+//! All that is asked of storage is that an object can be created on the
+//! condition that there is none ([`WarehouseStore::check`]). On it rest the
+//! commits of the tables, and the lease of maintenance.
 
-use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::{Path as FilePath, PathBuf};
+use std::error::Error;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use futures::stream::BoxStream;
-use object_store::local::LocalFileSystem;
+use deltalake_core::logstore::{LogStoreRef, ObjectStoreRef, StorageConfig, default_logstore};
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart,
-};
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStoreExt as _, PutMode, PutOptions};
+use tokio::sync::OnceCell;
 
-/// Local files, each synced with its folder before a write is acknowledged.
-///
-/// A small object appears under its name only when its bytes are on disk; a
-/// large one is synced before its upload is called complete.
-#[derive(Debug)]
-pub struct DurableLocal {
-    inner: Arc<LocalFileSystem>,
+mod cloud;
+mod failure;
+mod local;
+mod told;
+
+pub use cloud::Variables;
+pub use failure::{FailureKind, StorageFailure};
+pub(crate) use local::{create_folder_of, sync_folder};
+
+use crate::delta::TableError;
+use crate::location::{StorageKind, WarehouseLocation};
+use crate::publish::PublishError;
+use crate::table::Table;
+use local::DurableLocal;
+use told::Told;
+
+/// The object with which storage is asked whether it keeps conditions.
+const CONDITION_OBJECT: &str = "_plimsoll/conditional-put";
+
+/// What the object says to those who find it.
+const CONDITION_TEXT: &str = "Plimsoll tries to create this object again whenever it begins to \
+    write here. Storage has to refuse that: the tables' logs rely on it.\n";
+
+/// Why storage cannot hold a warehouse.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The environment does not say how to reach it.
+    #[error("warehouse `{warehouse}`: {reason}")]
+    Settings {
+        /// The warehouse.
+        warehouse: String,
+        /// What is wrong, or missing.
+        reason: String,
+        /// What to do about it.
+        help: &'static str,
+    },
+    /// Objects are overwritten where they should have been created once.
+    #[error(
+        "the storage of warehouse `{warehouse}` overwrites objects that were to be created only \
+         where there is none"
+    )]
+    NoCondition {
+        /// The warehouse.
+        warehouse: String,
+    },
+    /// It could not be asked.
+    #[error("warehouse `{warehouse}` cannot be written")]
+    Failed {
+        /// The warehouse.
+        warehouse: String,
+        /// Why.
+        source: object_store::Error,
+    },
 }
 
-impl Default for DurableLocal {
-    fn default() -> Self {
+impl StorageError {
+    /// What to do about it, in one line; `None` where the cause alone says it.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Settings { help, .. } => Some(help),
+            Self::NoCondition { .. } => Some(
+                "two writers would lose each other's results there; use storage with conditional \
+                 writes (`If-None-Match: *`), or a later release of that server",
+            ),
+            Self::Failed { .. } => None,
+        }
+    }
+}
+
+/// What to do about an error whose cause lies in storage; `None` where it does not.
+pub fn help(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    causes(error).find_map(|cause| {
+        storage_error(cause)
+            .and_then(StorageError::help)
+            .or_else(|| Some(cause.downcast_ref::<StorageFailure>()?.kind().help()))
+    })
+}
+
+/// What storage said, where that is why an error came about.
+pub fn failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StorageFailure> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// An error, and what caused it, down to the first cause.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+/// The error of this module that an error is, or stands for.
+fn storage_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StorageError> {
+    match (
+        error.downcast_ref(),
+        error.downcast_ref(),
+        error.downcast_ref(),
+    ) {
+        (Some(error), _, _) => Some(error),
+        (_, Some(TableError::Place(error)), _) => Some(error),
+        (_, _, Some(PublishError::Table(TableError::Place(error)))) => Some(error),
+        _ => None,
+    }
+}
+
+/// A warehouse's place, and a client for the storage that holds it.
+///
+/// Clones share the client, whose connections belong to the runtime on which
+/// they were made: each runtime connects for itself.
+#[derive(Debug, Clone)]
+pub struct WarehouseStore {
+    location: WarehouseLocation,
+    /// Rooted at the bucket, or at the root of local files.
+    objects: ObjectStoreRef,
+    checked: Arc<OnceCell<()>>,
+}
+
+impl WarehouseStore {
+    /// A client for the storage of `location`, set up as the environment says.
+    /// Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// The environment does not say enough, or contradicts itself.
+    pub fn connect(location: &WarehouseLocation) -> Result<Self, StorageError> {
+        Self::connect_with(location, &Variables::of_process())
+    }
+
+    /// As [`Self::connect`], with these variables for the environment.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect_with(
+        location: &WarehouseLocation,
+        variables: &Variables,
+    ) -> Result<Self, StorageError> {
+        let objects: ObjectStoreRef = match location.kind() {
+            StorageKind::Local => Arc::new(DurableLocal::default()),
+            _ => Arc::new(Told::new(
+                cloud::connect(location, variables)?,
+                variables.secrets(),
+            )),
+        };
+        Ok(Self::over(location, objects))
+    }
+
+    /// The warehouse at `location` in `objects`, which is rooted as its URL is.
+    pub fn over(location: &WarehouseLocation, objects: ObjectStoreRef) -> Self {
         Self {
-            inner: Arc::new(LocalFileSystem::new()),
+            location: location.clone(),
+            objects,
+            checked: Arc::default(),
         }
     }
-}
 
-impl fmt::Display for DurableLocal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("local files, synced")
-    }
-}
-
-fn generic(source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Generic {
-        store: "local files",
-        source: Box::new(source),
-    }
-}
-
-/// Runs file work away from the threads that drive futures.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(generic)?
-}
-
-/// Makes what is at a path outlive a power cut.
-fn sync(path: &FilePath, file: &File) -> io::Result<()> {
-    file.sync_all()?;
-    tracing::trace!(path = %path.display(), "synced");
-    #[cfg(test)]
-    tests::was_synced(path);
-    Ok(())
-}
-
-fn sync_folder_of(path: &FilePath) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_folder)
-}
-
-/// Makes the names in a folder outlive a power cut.
-pub(crate) fn sync_folder(folder: &FilePath) -> io::Result<()> {
-    sync(folder, &File::open(folder)?)
-}
-
-/// Makes the folder that is to hold the file, and every missing one above it.
-///
-/// A file is lost with its folder, so the names of new folders are synced too.
-pub(crate) fn create_folder_of(path: &FilePath) -> io::Result<()> {
-    let Some(folder) = path.parent() else {
-        return Ok(());
-    };
-    let missing: Vec<_> = folder
-        .ancestors()
-        .take_while(|above| !above.exists())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    fs::create_dir_all(folder)?;
-    missing.into_iter().rev().try_for_each(sync_folder_of)
-}
-
-/// As [`create_folder_of`], before the inner store would make the folders
-/// without syncing them.
-async fn make_folder_for(path: &FilePath) -> Result<()> {
-    let path = path.to_path_buf();
-    blocking(move || create_folder_of(&path).map_err(|source| failed(&path, &source))).await
-}
-
-fn failed(path: &FilePath, source: &io::Error) -> Error {
-    let detail = format!("{}: {source}", path.display());
-    generic(io::Error::new(source.kind(), detail))
-}
-
-/// A name beside the place that no other writer takes, on any machine that
-/// shares the folder.
-fn staged_name(path: &FilePath) -> PathBuf {
-    let mut random = [0u8; 8];
-    getrandom::fill(&mut random).expect("the operating system gives random bytes");
-    let mut staging = path.to_path_buf().into_os_string();
-    // `LocalFileSystem` hides names that end in `#` and digits from lists.
-    staging.push(format!("#{:020}", u64::from_le_bytes(random)));
-    PathBuf::from(staging)
-}
-
-/// Writes the bytes beside their place, syncs them, then gives them the name.
-fn place(path: &FilePath, staging: &FilePath, payload: &PutPayload, mode: &PutMode) -> Result<()> {
-    let fail = |source: io::Error| failed(path, &source);
-    create_folder_of(path).map_err(fail)?;
-    // Where this fails, the file is somebody else's and not ours to remove.
-    let file = File::create_new(staging).map_err(fail)?;
-    let placed = fill(staging, file, payload)
-        .map_err(fail)
-        .and_then(|()| give_name(path, staging, mode));
-    if placed.is_err() {
-        // The staged file is of no use to anybody; that it may stay behind
-        // changes nothing about the error that is reported.
-        fs::remove_file(staging).ok();
-    }
-    placed?;
-    sync_folder_of(path).map_err(fail)
-}
-
-fn fill(path: &FilePath, mut file: File, payload: &PutPayload) -> io::Result<()> {
-    payload.iter().try_for_each(|part| file.write_all(part))?;
-    sync(path, &file)
-}
-
-fn give_name(path: &FilePath, staging: &FilePath, mode: &PutMode) -> Result<()> {
-    let named = match mode {
-        PutMode::Create => match fs::hard_link(staging, path) {
-            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::AlreadyExists {
-                    path: path.display().to_string(),
-                    source: Box::new(source),
-                });
-            }
-            linked => linked.and_then(|()| fs::remove_file(staging)),
-        },
-        PutMode::Overwrite | PutMode::Update(_) => fs::rename(staging, path),
-    };
-    named.map_err(|source| failed(path, &source))
-}
-
-#[async_trait]
-impl ObjectStore for DurableLocal {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> Result<PutResult> {
-        if matches!(opts.mode, PutMode::Update(_)) || !opts.attributes.is_empty() {
-            return self.inner.put_opts(location, payload, opts).await;
-        }
-        let path = self.inner.path_to_filesystem(location)?;
-        let staging = staged_name(&path);
-        blocking(move || place(&path, &staging, &payload, &opts.mode)).await?;
-        Ok(PutResult {
-            e_tag: None,
-            version: None,
-        })
+    /// Where it lies.
+    pub fn location(&self) -> &WarehouseLocation {
+        &self.location
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        let path = self.inner.path_to_filesystem(location)?;
-        make_folder_for(&path).await?;
-        let inner = self.inner.put_multipart_opts(location, opts).await?;
-        Ok(Box::new(DurableUpload { inner, path }))
+    /// The storage, rooted at the bucket, or at the root of local files.
+    pub fn objects(&self) -> &ObjectStoreRef {
+        &self.objects
     }
 
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    async fn get_ranges(
-        &self,
-        location: &Path,
-        ranges: &[std::ops::Range<u64>],
-    ) -> Result<Vec<bytes::Bytes>> {
-        self.inner.get_ranges(location, ranges).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let path = self.inner.path_to_filesystem(to)?;
-        make_folder_for(&path).await?;
-        self.inner.copy_opts(from, to, options).await?;
-        blocking(move || sync_file(&path)).await
-    }
-}
-
-fn sync_file(path: &FilePath) -> Result<()> {
-    File::open(path)
-        .and_then(|file| sync(path, &file))
-        .and_then(|()| sync_folder_of(path))
-        .map_err(generic)
-}
-
-/// An upload in parts that is synced when it is complete.
-#[derive(Debug)]
-struct DurableUpload {
-    inner: Box<dyn MultipartUpload>,
-    path: PathBuf,
-}
-
-#[async_trait]
-impl MultipartUpload for DurableUpload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.inner.put_part(data)
-    }
-
-    async fn complete(&mut self) -> Result<PutResult> {
-        let result = self.inner.complete().await?;
-        let path = self.path.clone();
-        blocking(move || sync_file(&path)).await?;
-        Ok(result)
-    }
-
-    async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use object_store::ObjectStoreExt as _;
-
-    /// What was synced so far, by any test of this process.
-    static SYNCED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-    /// Notes a sync: only a power cut would show that one is missing.
-    pub(super) fn was_synced(path: &FilePath) {
-        SYNCED
-            .lock()
-            .expect("no test holds it")
-            .push(path.to_path_buf());
-    }
-
-    /// What was synced in a folder so far, in order, by names below it.
-    fn synced_in(folder: &tempfile::TempDir) -> Vec<String> {
-        let all = SYNCED.lock().expect("no test holds it");
-        all.iter()
-            .filter_map(|path| path.strip_prefix(folder.path()).ok())
-            .map(|path| path.display().to_string())
+    /// An object of the warehouse, by its path from the warehouse's place.
+    pub fn path(&self, relative: &str) -> Path {
+        self.root()
+            .parts()
+            .chain(Path::from(relative).parts())
             .collect()
     }
 
-    fn in_folder(folder: &tempfile::TempDir, name: &str) -> Path {
-        Path::from_absolute_path(folder.path().join(name)).expect("an absolute path")
+    fn root(&self) -> Path {
+        path_of(&self.location, self.location.url().path())
     }
 
-    #[tokio::test]
-    async fn create_refuses_what_is_there_and_leaves_no_staged_file() {
-        let folder = tempfile::tempdir().expect("folder");
-        let store = DurableLocal::default();
-        let place = in_folder(&folder, "log/1.json");
-        let create = PutOptions {
-            mode: PutMode::Create,
-            ..Default::default()
-        };
-        store
-            .put_opts(&place, "one".into(), create.clone())
-            .await
-            .expect("first");
-        let refused = store.put_opts(&place, "two".into(), create).await;
-        assert!(
-            matches!(refused, Err(Error::AlreadyExists { .. })),
-            "{refused:?}"
-        );
-        let bytes = store
-            .get(&place)
-            .await
-            .expect("there")
-            .bytes()
-            .await
-            .expect("bytes");
-        assert_eq!(&bytes[..], b"one");
-        let names = fs::read_dir(folder.path().join("log"))
-            .expect("folder")
-            .count();
-        assert_eq!(names, 1);
+    /// The log of one table, and its files with it.
+    pub(crate) fn log_of(&self, table: Table) -> LogStoreRef {
+        let url = self.location.table_url(table);
+        let prefix = path_of(&self.location, url.path());
+        let files: ObjectStoreRef = Arc::new(PrefixStore::new(self.objects.clone(), prefix));
+        default_logstore(files, self.objects.clone(), &url, &StorageConfig::default())
     }
 
-    /// A write is acknowledged when its bytes, its name and the names of all new folders above it
-    /// are on disk, and the bytes are there before the name.
-    #[tokio::test]
-    async fn every_way_of_writing_is_synced_before_it_is_acknowledged() {
-        let folder = tempfile::tempdir().expect("folder");
-        let store = DurableLocal::default();
-        let put = in_folder(&folder, "a/b/x");
-        store.put(&put, "text".into()).await.expect("put");
-        let synced = synced_in(&folder);
-        let [made_a, made_b, bytes, name] = &synced[..] else {
-            panic!("two folders, a file and its name: {synced:?}")
-        };
-        assert_eq!((&made_a[..], &made_b[..], &name[..]), ("", "a", "a/b"));
-        assert!(bytes.starts_with("a/b/x#"), "{bytes}");
-
-        let before = synced.len();
-        store
-            .copy(&put, &in_folder(&folder, "c/x"))
-            .await
-            .expect("copy");
-        assert_eq!(synced_in(&folder)[before..], ["", "c/x", "c"]);
-
-        let before = synced_in(&folder).len();
-        let mut upload = store
-            .put_multipart(&in_folder(&folder, "d/x"))
-            .await
-            .expect("upload");
-        upload.put_part("text".into()).await.expect("part");
-        upload.complete().await.expect("complete");
-        assert_eq!(synced_in(&folder)[before..], ["", "d/x", "d"]);
-    }
-
-    #[tokio::test]
-    async fn overwrite_replaces_the_whole_object() {
-        let folder = tempfile::tempdir().expect("folder");
-        let store = DurableLocal::default();
-        let place = in_folder(&folder, "x");
-        store
-            .put(&place, "a longer text".into())
-            .await
-            .expect("first");
-        store.put(&place, "short".into()).await.expect("second");
-        let bytes = store
-            .get(&place)
-            .await
-            .expect("there")
-            .bytes()
-            .await
-            .expect("bytes");
-        assert_eq!(&bytes[..], b"short");
-    }
-
-    #[tokio::test]
-    async fn staged_files_differ_and_no_list_shows_them() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("x");
-        let (one, other) = (staged_name(&path), staged_name(&path));
-        assert_ne!(one, other);
-        fs::write(&one, "half").expect("staged");
-        let store = DurableLocal::default();
-        store
-            .put(&in_folder(&folder, "x"), "whole".into())
-            .await
-            .expect("put");
-        let prefix = Path::from_absolute_path(folder.path()).expect("an absolute path");
-        let listed = store.list_with_delimiter(Some(&prefix)).await;
-        let listed = listed.expect("list").objects;
-        assert_eq!(listed.len(), 1, "{listed:?}");
-    }
-
-    #[test]
-    fn a_staged_file_of_another_writer_is_left_alone() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("x");
-        let staging = staged_name(&path);
-        fs::write(&staging, "theirs").expect("staged");
-        let refused = place(&path, &staging, &PutPayload::from("ours"), &PutMode::Create);
-        assert!(
-            matches!(refused, Err(Error::Generic { .. })),
-            "the object itself is not there: {refused:?}"
-        );
-        assert_eq!(fs::read(&staging).expect("there"), b"theirs");
-        assert!(!path.exists());
-    }
-
-    #[tokio::test]
-    async fn folders_are_made_before_any_way_of_writing() {
-        let folder = tempfile::tempdir().expect("folder");
-        let store = DurableLocal::default();
-        let put = in_folder(&folder, "a/b/x");
-        store.put(&put, "text".into()).await.expect("put");
-        let copied = in_folder(&folder, "c/d/x");
-        store.copy(&put, &copied).await.expect("copy");
-        let uploaded = in_folder(&folder, "e/f/x");
-        let mut upload = store.put_multipart(&uploaded).await.expect("upload");
-        upload.put_part("text".into()).await.expect("part");
-        upload.complete().await.expect("complete");
-        for name in ["a/b/x", "c/d/x", "e/f/x"] {
-            let text = fs::read(folder.path().join(name)).expect(name);
-            assert_eq!(text, b"text", "{name}");
+    /// Makes sure, once, that storage keeps the condition under which commits
+    /// are written: an object that is there is not created again.
+    ///
+    /// # Errors
+    /// It does not, or it cannot be written.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        // Local files are created by code of ours.
+        if self.location.kind() == StorageKind::Local {
+            return Ok(());
         }
-        create_folder_of(&folder.path().join("a/b/y")).expect("they are there");
+        let checked = self.checked.get_or_try_init(|| self.ask_for_condition());
+        checked.await.copied()
+    }
+
+    async fn ask_for_condition(&self) -> Result<(), StorageError> {
+        let place = self.path(CONDITION_OBJECT);
+        let warehouse = self.location.to_string();
+        // The first may find the object of an earlier process; the second finds
+        // one in any case.
+        for _ in 0..2 {
+            let options = PutOptions::from(PutMode::Create);
+            let created = self
+                .objects
+                .put_opts(&place, CONDITION_TEXT.into(), options);
+            match created.await {
+                Ok(_) => {}
+                // A server may say so of one that is being written just now.
+                Err(object_store::Error::AlreadyExists { .. }) => {
+                    let there = self.objects.head(&place).await;
+                    return there
+                        .map(drop)
+                        .map_err(|source| StorageError::Failed { warehouse, source });
+                }
+                Err(
+                    object_store::Error::NotImplemented { .. }
+                    | object_store::Error::NotSupported { .. },
+                ) => break,
+                Err(source) => return Err(StorageError::Failed { warehouse, source }),
+            }
+        }
+        Err(StorageError::NoCondition { warehouse })
     }
 }
+
+fn path_of(location: &WarehouseLocation, url_path: &str) -> Path {
+    Path::from_url_path(url_path)
+        .unwrap_or_else(|error| unreachable!("{location} was read as a path: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

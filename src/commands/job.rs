@@ -157,11 +157,12 @@ fn tell_trouble(run: &RunOutcome) {
             .unwrap_or_else(|| "run it again with -v to see more".to_owned());
         tell_failure(&Failure::failed(error, help));
     }
-    if let Some(reason) = &run.unpublished {
-        let id = run.run.run_id.short();
+    if let Some(why) = &run.unpublished {
+        let (id, reason) = (run.run.run_id.short(), &why.reason);
+        let first = why.help.unwrap_or("make room there");
         tell_failure(&Failure::failed(
             format_args!("run ..{id} was measured but not published: {reason}"),
-            "make room there; the spool is kept, and the next `run` or `serve` publishes it",
+            format!("{first}; the spool is kept, and the next `run` or `serve` publishes it"),
         ));
     }
 }

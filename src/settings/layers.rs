@@ -1,5 +1,6 @@
 //! Puts the sources of settings on top of each other.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -85,7 +86,7 @@ impl Layers {
         let value = self.value(key);
         let entry = key.entry();
         read(value.text).map_err(|reason| {
-            let text = value.text;
+            let text = without_secrets(value.text);
             let place = match value.source {
                 Source::Flag => format!("--{} `{text}`", entry.flag),
                 Source::Variable => format!("{} `{text}`", key.variable()),
@@ -102,6 +103,23 @@ impl Layers {
             )
         })
     }
+}
+
+/// A text as it may be shown: of a URL, without the parts in which people put
+/// passwords and signatures.
+fn without_secrets(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.into();
+    };
+    let (place, query) = match rest.find(['?', '#']) {
+        Some(end) => (&rest[..end], "?.."),
+        None => (rest, ""),
+    };
+    let (user, host) = match place.rsplit_once('@') {
+        Some((_, host)) => ("..@", host),
+        None => ("", place),
+    };
+    format!("{scheme}://{user}{host}{query}").into()
 }
 
 #[cfg(test)]
@@ -124,6 +142,19 @@ pub(crate) mod tests {
             variables: owned(variables),
             file_name: file::DEFAULT_FILE.into(),
             file: file::parse(Path::new(file::DEFAULT_FILE), file).expect("a valid file"),
+        }
+    }
+
+    #[test]
+    fn a_refused_value_is_shown_without_secrets() {
+        for (text, shown) in [
+            ("s3://id:hidden@bucket/x", "s3://..@bucket/x"),
+            ("az://box/x?sig=hidden", "az://box/x?.."),
+            ("az://a:hidden@box?sig=b@c", "az://..@box?.."),
+            ("ftp://bucket/x", "ftp://bucket/x"),
+            ("./a?b@c", "./a?b@c"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
         }
     }
 

@@ -143,7 +143,7 @@ impl Answer {
 /// A command that is under way; killed when dropped.
 pub(crate) struct Running {
     child: Option<Child>,
-    says: BufReader<Box<dyn Read>>,
+    says: BufReader<Box<dyn Read + Send>>,
     said: String,
 }
 
@@ -162,7 +162,7 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let says: Box<dyn Read> = match listen {
+        let says: Box<dyn Read + Send> = match listen {
             Listen::ToResults => Box::new(child.stdout.take().expect("it is piped")),
             Listen::ToProgress => Box::new(child.stderr.take().expect("it is piped")),
         };
@@ -194,6 +194,19 @@ impl Running {
         kill(Pid::from_raw(id), signal).expect("it is under way");
     }
 
+    /// Reads on for as long as it runs, so that it never waits for a reader.
+    pub(crate) fn drain(mut self) -> Drained {
+        let nothing = BufReader::new(Box::new(std::io::empty()) as Box<dyn Read + Send>);
+        let mut says = std::mem::replace(&mut self.says, nothing);
+        std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::sink()));
+        Drained { _running: self }
+    }
+
+    /// What it said so far.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
+
     /// Waits for its end. The output that was listened to is not in the answer.
     pub(crate) fn end(mut self) -> Answer {
         let child = self.child.take().expect("it ends once");
@@ -202,6 +215,11 @@ impl Running {
             .expect("it writes UTF-8");
         Answer::of(child.wait_with_output().expect("it can be waited for"))
     }
+}
+
+/// A command that is under way and whose output nobody wants; killed when dropped.
+pub(crate) struct Drained {
+    _running: Running,
 }
 
 impl Drop for Running {

@@ -16,7 +16,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionConfig;
-use plimsoll_ingest::{WarehouseLocation, delta};
+use plimsoll_ingest::{WarehouseLocation, WarehouseStore};
 
 use crate::error::OpenError;
 use crate::growth;
@@ -91,14 +91,14 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(
-        location: &WarehouseLocation,
+        storage: &WarehouseStore,
         options: &WarehouseOptions,
     ) -> Result<Self, OpenError> {
         let environment = environment(options).map_err(|error| OpenError::Engine {
             reason: error.strip_backtrace(),
         })?;
-        let store = ReadOnlyStore::new(delta::object_store(location));
-        environment.register_object_store(location.url(), Arc::new(store));
+        let store = ReadOnlyStore::new(Arc::clone(storage.objects()));
+        environment.register_object_store(storage.location().url(), Arc::new(store));
         let mut template = SessionStateBuilder::new_with_default_features()
             .with_config(config(options))
             .with_runtime_env(environment)

@@ -47,6 +47,16 @@ pub enum OpenError {
         location: String,
         /// The reason.
         reason: String,
+        /// What to do about it, where the cause lies in object storage.
+        help: Option<&'static str>,
+    },
+    /// There is no way to the storage.
+    #[error("{reason}")]
+    Storage {
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        help: &'static str,
     },
     /// The query engine, its threads or its spill folder could not be set up.
     #[error("the query engine cannot be set up: {reason}")]
@@ -66,9 +76,10 @@ impl OpenError {
             Self::Unsupported { .. } => {
                 "another tool changed the table; rewrite it there with that feature off".into()
             }
-            Self::Unreadable { .. } => {
-                "check that the place is right and that you may read it".into()
-            }
+            Self::Unreadable { help, .. } => help
+                .unwrap_or("check that the place is right and that you may read it")
+                .into(),
+            Self::Storage { help, .. } => (*help).into(),
             Self::Engine { .. } => "check the memory, thread and spill settings".into(),
         }
     }

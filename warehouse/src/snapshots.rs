@@ -15,7 +15,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::collect;
 use datafusion::scalar::ScalarValue;
-use plimsoll_ingest::{Table, WarehouseLocation};
+use plimsoll_ingest::{Table, WarehouseStore, storage};
 use tokio::sync::OnceCell;
 
 use crate::catalog::Catalog;
@@ -35,7 +35,7 @@ use table::TableSnapshot;
 /// One set of snapshots, with the views planned over it.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
-    location: WarehouseLocation,
+    store: WarehouseStore,
     engine: Arc<Engine>,
     tables: HashMap<Table, OnceCell<TableSnapshot>>,
     run_keys: OnceCell<RunKeys>,
@@ -49,16 +49,16 @@ impl Snapshots {
     /// A set in which no table is open yet. All it asks storage is whether
     /// there is a warehouse.
     pub(crate) async fn unopened(
-        location: &WarehouseLocation,
+        store: &WarehouseStore,
         engine: &Arc<Engine>,
     ) -> Result<Self, OpenError> {
-        let exists = table::is_there(location, Table::Runs).await?;
-        Ok(Self::empty(location, engine, exists))
+        let exists = table::is_there(store, Table::Runs).await?;
+        Ok(Self::empty(store, engine, exists))
     }
 
-    fn empty(location: &WarehouseLocation, engine: &Arc<Engine>, exists: bool) -> Self {
+    fn empty(store: &WarehouseStore, engine: &Arc<Engine>, exists: bool) -> Self {
         Self {
-            location: location.clone(),
+            store: store.clone(),
             engine: Arc::clone(engine),
             tables: Table::ALL
                 .iter()
@@ -84,7 +84,7 @@ impl Snapshots {
     /// query that names it is told why.
     pub(crate) async fn newest(&self) -> Result<Self, OpenError> {
         let runs = self.newer(Table::Runs).await?;
-        let next = Self::empty(&self.location, &self.engine, runs.exists());
+        let next = Self::empty(&self.store, &self.engine, runs.exists());
         next.set(Table::Runs, runs);
         next.run_keys
             .get_or_try_init(|| next.read_run_keys(self.run_keys.get()))
@@ -106,8 +106,8 @@ impl Snapshots {
 
     async fn newer(&self, table: Table) -> Result<TableSnapshot, OpenError> {
         match self.tables[&table].get() {
-            Some(snapshot) => snapshot.newer(&self.location).await,
-            None => TableSnapshot::open(&self.location, table).await,
+            Some(snapshot) => snapshot.newer(&self.store).await,
+            None => TableSnapshot::open(&self.store, table).await,
         }
     }
 
@@ -124,7 +124,7 @@ impl Snapshots {
 
     async fn snapshot(&self, table: Table) -> Result<&TableSnapshot, OpenError> {
         self.tables[&table]
-            .get_or_try_init(|| TableSnapshot::open(&self.location, table))
+            .get_or_try_init(|| TableSnapshot::open(&self.store, table))
             .await
     }
 
@@ -138,11 +138,12 @@ impl Snapshots {
     async fn read_run_keys(&self, before: Option<&RunKeys>) -> Result<RunKeys, OpenError> {
         let runs = self.snapshot(Table::Runs).await?;
         let session = self.engine.session(Arc::new(MemoryCatalogProvider::new()));
-        let keys = RunKeys::read(runs, before, &session, &store_url(&self.location)).await;
+        let keys = RunKeys::read(runs, before, &session, &store_url(self.store.location())).await;
         keys.map_err(|error| OpenError::Unreadable {
             table: Table::Runs,
-            location: self.location.to_string(),
+            location: self.store.location().to_string(),
             reason: error.strip_backtrace(),
+            help: storage::help(&error),
         })
     }
 
@@ -165,7 +166,7 @@ impl Snapshots {
             None => snapshot.files().clone(),
         };
         let columns = snapshot.columns().clone();
-        let store = store_url(&self.location);
+        let store = store_url(self.store.location());
         Ok(Arc::new(FileTable::new(columns, files, store)))
     }
 
@@ -218,7 +219,7 @@ impl Snapshots {
 
 #[cfg(test)]
 mod tests {
-    use plimsoll_ingest::delta;
+    use plimsoll_ingest::{WarehouseLocation, delta};
 
     use super::*;
     use crate::engine::WarehouseOptions;
@@ -230,18 +231,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("warehouse").display().to_string();
         let location = WarehouseLocation::parse(&path).expect("a path");
+        let store = WarehouseStore::connect(&location).expect("local files");
         for table in [Table::Ticks, Table::Runs] {
-            delta::open_or_create(&location, table)
-                .await
-                .expect("a table");
+            delta::open_or_create(&store, table).await.expect("a table");
         }
         let log = location
-            .folder()
+            .local_folder()
+            .expect("local files")
             .join(Table::Runs.path())
             .join("_delta_log");
         std::fs::write(log.join("00000000000000000001.json"), "no commit").expect("a file");
-        let engine = Engine::new(&location, &WarehouseOptions::default()).expect("an engine");
-        let snapshots = Snapshots::unopened(&location, &Arc::new(engine)).await;
+        let engine = Engine::new(&store, &WarehouseOptions::default()).expect("an engine");
+        let snapshots = Snapshots::unopened(&store, &Arc::new(engine)).await;
         let snapshots = snapshots.expect("a set");
         let read = snapshots.table(Table::Ticks).await;
         assert!(read.is_err(), "nobody can tell what is visible");

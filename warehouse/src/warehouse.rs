@@ -7,9 +7,10 @@ use arrow::array::RecordBatch;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use plimsoll_ingest::WarehouseLocation;
+use plimsoll_ingest::{WarehouseLocation, WarehouseStore, storage};
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinError;
 use tokio::time::timeout_at;
 
 use crate::engine::{Engine, WarehouseOptions};
@@ -49,8 +50,14 @@ impl Warehouse {
         options: WarehouseOptions,
     ) -> Result<Self, OpenError> {
         let runtime = QueryRuntime::start(options.threads)?;
-        let engine = Arc::new(Engine::new(location, &options)?);
-        let snapshots = Arc::new(Snapshots::unopened(location, &engine).await?);
+        let store = WarehouseStore::connect(location).map_err(|error| OpenError::Storage {
+            reason: error.to_string(),
+            help: storage::help(&error).unwrap_or("check the warehouse's URL"),
+        })?;
+        let engine = Arc::new(Engine::new(&store, &options)?);
+        // On the threads for queries, to which the connections then belong.
+        let mut looking = runtime.spawn(async move { Snapshots::unopened(&store, &engine).await });
+        let snapshots = Arc::new(ended((&mut looking.handle).await)??);
         Ok(Self {
             location: location.clone(),
             runtime,
@@ -83,14 +90,7 @@ impl Warehouse {
         let _one_at_a_time = self.refreshing.lock().await;
         let before = self.snapshots();
         let mut work = self.spawn(async move { before.newest().await });
-        let newest = match (&mut work.handle).await {
-            Ok(newest) => newest?,
-            Err(panic) => {
-                return Err(OpenError::Engine {
-                    reason: panic.to_string(),
-                });
-            }
-        };
+        let newest = ended((&mut work.handle).await)??;
         *self
             .current
             .write()
@@ -173,6 +173,13 @@ impl Warehouse {
     ) -> Work<T> {
         self.runtime.spawn(work)
     }
+}
+
+/// What work on the threads for queries came to, unless it panicked.
+fn ended<T>(outcome: Result<T, JoinError>) -> Result<T, OpenError> {
+    outcome.map_err(|panic| OpenError::Engine {
+        reason: panic.to_string(),
+    })
 }
 
 /// The plan of one statement that reads.

@@ -13,6 +13,7 @@ mod ci;
 mod http;
 mod lint;
 mod machine;
+mod peers;
 mod process;
 mod product;
 mod real_model;
@@ -31,6 +32,8 @@ struct Cli {
 enum Chore {
     /// Run every test: with nextest where it is installed, else with `cargo test`
     Test(test::Args),
+    /// Install the servers and engines that tests need; `test` does so itself
+    Peers,
     /// Check format, lints and documentation
     Lint,
     /// Run all that CI runs: `lint`, `test` and the short benchmark
@@ -44,6 +47,7 @@ enum Chore {
 fn main() -> ExitCode {
     let done = match Cli::parse().chore {
         Chore::Test(args) => test::run(&args),
+        Chore::Peers => peers::run(),
         Chore::Lint => lint::run(),
         Chore::Ci => ci::run(),
         Chore::Bench(args) => bench::run(&args),

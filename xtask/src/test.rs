@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::Result;
 
 use crate::cargo::cargo;
+use crate::peers;
 use crate::steps::Steps;
 
 #[derive(clap::Args)]
@@ -22,6 +23,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn run_steps(steps: &mut Steps, args: &Args) -> Result<()> {
+    peers::install(steps)?;
     steps.run(
         "tests",
         &mut test_command(nextest_is_installed(), &args.names),

@@ -6,12 +6,15 @@ use std::rc::Rc;
 use plimsoll_ingest::delta::create_missing;
 use plimsoll_ingest::publish::publish;
 use plimsoll_ingest::spool::Spool;
-use plimsoll_ingest::{JobId, RunRow, Timestamp, Verdict, WarehouseLocation};
+use plimsoll_ingest::storage;
+use plimsoll_ingest::{JobId, RunRow, Timestamp, Verdict, WarehouseLocation, WarehouseStore};
 use tokio::sync::watch;
 
 use super::measure::{Measurement, Stopped};
 use super::subject::{self, SubjectError};
-use super::{Brake, JobError, JobOutcome, JobRequest, Progress, RunOutcome, StopSignal};
+use super::{
+    Brake, JobError, JobOutcome, JobRequest, Progress, RunOutcome, StopSignal, Unpublished,
+};
 use crate::load::client::Client;
 use crate::load::clock::RunClock;
 use crate::load::recorder::chain;
@@ -53,12 +56,13 @@ impl Job {
             subject = subject::look_at(&client, &self.request.model) => subject?,
             by = stopped(&self.stop) => return Err(JobError::Stopped { by }),
         };
-        create_missing(&self.warehouse)
-            .await
-            .map_err(|error| JobError::Warehouse {
-                warehouse: self.warehouse.to_string(),
-                reason: cause(&error),
-            })?;
+        let unusable = |error: &(dyn std::error::Error + 'static)| JobError::Warehouse {
+            warehouse: self.warehouse.to_string(),
+            reason: cause(error),
+            help: storage::help(error),
+        };
+        let store = WarehouseStore::connect(&self.warehouse).map_err(|e| unusable(&e))?;
+        create_missing(&store).await.map_err(|e| unusable(&e))?;
         let mut runs: Vec<RunOutcome> = Vec::new();
         let last = self.request.profiles.len().saturating_sub(1);
         for (index, profile) in self.request.profiles.iter().enumerate() {
@@ -83,7 +87,7 @@ impl Job {
                 ends_job,
             } = measurement.run().await?;
             self.progress.send_replace(Progress::Publishing);
-            runs.push(self.publish(spool, run, failure).await);
+            runs.push(publish_run(spool, &store, run, failure).await);
             if ends_job {
                 break;
             }
@@ -113,28 +117,31 @@ impl Job {
         }
         Ok(())
     }
+}
 
-    async fn publish(
-        &self,
-        spool: Result<Spool, String>,
-        mut run: RunRow,
-        failure: Option<SubjectError>,
-    ) -> RunOutcome {
-        let unpublished = match spool {
-            Ok(spool) => match publish(spool, &self.warehouse).await {
-                Ok(published) => {
-                    run.verdict = published.verdict.to_string();
-                    None
-                }
-                Err(error) => Some(chain(&error)),
-            },
-            Err(reason) => Some(reason),
-        };
-        RunOutcome {
-            run,
-            unpublished,
-            failure,
-        }
+async fn publish_run(
+    spool: Result<Spool, String>,
+    store: &WarehouseStore,
+    mut run: RunRow,
+    failure: Option<SubjectError>,
+) -> RunOutcome {
+    let unpublished = match spool {
+        Ok(spool) => match publish(spool, store).await {
+            Ok(published) => {
+                run.verdict = published.verdict.to_string();
+                None
+            }
+            Err(error) => Some(Unpublished {
+                reason: chain(&error),
+                help: storage::help(&error),
+            }),
+        },
+        Err(reason) => Some(Unpublished { reason, help: None }),
+    };
+    RunOutcome {
+        run,
+        unpublished,
+        failure,
     }
 }
 

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_ingest::publish::publish;
 use plimsoll_ingest::spool::{self, Spool, SpoolError};
-use plimsoll_ingest::{RunId, Verdict, WarehouseLocation};
+use plimsoll_ingest::{RunId, Verdict, WarehouseLocation, WarehouseStore};
 
 use super::seal::{FinishedAt, JobEnd, RunEnd, SealError, seal};
 use crate::load::recorder::chain;
 use crate::verdict::Ending;
 
-/// Why abandoned spools cannot be looked for.
+/// Why abandoned spools cannot be published at all: they cannot be looked for,
+/// or there is no way to the warehouse.
 #[derive(Debug, thiserror::Error)]
-#[error("abandoned spools cannot be looked for: {reason}")]
+#[error("{reason}")]
 pub struct RecoverError {
     reason: String,
 }
@@ -40,9 +41,12 @@ pub async fn recover(
     let folders = spool::list(root).map_err(|error| RecoverError {
         reason: chain(&error),
     })?;
+    let store = WarehouseStore::connect(warehouse).map_err(|error| RecoverError {
+        reason: chain(&error),
+    })?;
     let mut recovered = Recovered::default();
     for folder in folders {
-        match recover_one(&folder, warehouse).await {
+        match recover_one(&folder, &store).await {
             Ok(Some(run)) => recovered.published.push(run),
             Ok(None) => {}
             Err(reason) => recovered.failed.push((folder, reason)),
@@ -53,13 +57,13 @@ pub async fn recover(
 
 async fn recover_one(
     folder: &Path,
-    warehouse: &WarehouseLocation,
+    store: &WarehouseStore,
 ) -> Result<Option<(RunId, Verdict)>, String> {
     let text = |error: SpoolError| chain(&error);
     let Some(mut spool) = Spool::take_over(folder).map_err(text)? else {
         return Ok(None);
     };
-    if !warehouse.is_named(&spool.manifest().warehouse) {
+    if !store.location().is_named(&spool.manifest().warehouse) {
         return Ok(None);
     }
     let run_id = spool.manifest().run_id;
@@ -88,8 +92,6 @@ async fn recover_one(
             Err(error) => return Err(chain(&error)),
         }
     }
-    let published = publish(spool, warehouse)
-        .await
-        .map_err(|error| chain(&error))?;
+    let published = publish(spool, store).await.map_err(|error| chain(&error))?;
     Ok(Some((run_id, published.verdict)))
 }

@@ -29,7 +29,7 @@ async fn an_unreachable_host_is_said_and_nothing_is_made() {
     );
     assert!(matches!(error, SubjectError::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");
-    assert!(!world.warehouse.folder().exists());
+    assert!(!world.warehouse.local_folder().expect("local").exists());
 }
 
 #[tokio::test]

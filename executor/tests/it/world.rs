@@ -15,7 +15,7 @@ use plimsoll_executor::performance::{
 };
 use plimsoll_executor::simulate::{Simulator, SimulatorConfig};
 use plimsoll_ingest::delta::open_table;
-use plimsoll_ingest::{Date, TableRow, Trigger, WarehouseLocation};
+use plimsoll_ingest::{Date, TableRow, Trigger, WarehouseLocation, WarehouseStore};
 use tokio::sync::watch;
 
 pub(crate) struct World {
@@ -99,16 +99,21 @@ impl World {
         .await
     }
 
+    fn store(&self) -> WarehouseStore {
+        WarehouseStore::connect(&self.warehouse).expect("local files")
+    }
+
     /// Every row of a table, as a reader of its files would see it.
     pub(crate) async fn rows<R: TableRow>(&self) -> Vec<R> {
-        let Some(delta) = open_table(&self.warehouse, R::TABLE).await.expect("open") else {
+        let Some(delta) = open_table(&self.store(), R::TABLE).await.expect("open") else {
             return Vec::new();
         };
         let mut rows = Vec::new();
         for file in delta.snapshot().expect("loaded").log_data().iter() {
             let path = self
                 .warehouse
-                .folder()
+                .local_folder()
+                .expect("local files")
                 .join(R::TABLE.path())
                 .join(file.path().as_ref());
             let file = std::fs::File::open(path).expect("a file of the table");

@@ -50,7 +50,7 @@ impl Publisher<'_> {
             return Ok(());
         };
         let app_id = format!("job:{job_id}");
-        let mut jobs = open_or_create(self.warehouse, table).await?;
+        let mut jobs = open_or_create(self.store, table).await?;
         let mut adds: Option<Vec<Add>> = None;
         let mut attempt = 0;
         loop {

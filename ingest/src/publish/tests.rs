@@ -7,6 +7,7 @@ use arrow::datatypes::Int64Type;
 
 use super::*;
 use crate::id::JobId;
+use crate::location::WarehouseLocation;
 use crate::spool::Manifest;
 use crate::table::{ChunksRow, JobRow, StageRow};
 
@@ -15,7 +16,7 @@ mod torn;
 
 struct Place {
     _folder: tempfile::TempDir,
-    warehouse: WarehouseLocation,
+    warehouse: WarehouseStore,
     spools: std::path::PathBuf,
 }
 
@@ -23,10 +24,15 @@ fn place() -> Place {
     let folder = tempfile::tempdir().expect("folder");
     let warehouse = folder.path().join("warehouse").display().to_string();
     Place {
-        warehouse: WarehouseLocation::parse(&warehouse).expect("path"),
+        warehouse: local(&warehouse),
         spools: folder.path().join("spool"),
         _folder: folder,
     }
+}
+
+fn local(path: &str) -> WarehouseStore {
+    let location = WarehouseLocation::parse(path).expect("path");
+    WarehouseStore::connect(&location).expect("local files")
 }
 
 fn run_row(run_id: RunId, task_id: Option<TaskId>, verdict: Verdict) -> RunRow {
@@ -97,7 +103,7 @@ fn spool(
 }
 
 /// Every row that a reader of the table would see.
-async fn rows(warehouse: &WarehouseLocation, table: Table) -> Vec<RecordBatch> {
+async fn rows(warehouse: &WarehouseStore, table: Table) -> Vec<RecordBatch> {
     let delta = open_or_create(warehouse, table).await.expect("open");
     let mut batches = Vec::new();
     for file in delta.snapshot().expect("loaded").log_data().iter() {
@@ -118,7 +124,7 @@ async fn rows(warehouse: &WarehouseLocation, table: Table) -> Vec<RecordBatch> {
     batches
 }
 
-async fn count(warehouse: &WarehouseLocation, table: Table) -> usize {
+async fn count(warehouse: &WarehouseStore, table: Table) -> usize {
     rows(warehouse, table)
         .await
         .iter()

@@ -9,6 +9,7 @@ use crate::id::RunId;
 use crate::location::WarehouseLocation;
 use crate::publish::{PublishError, publish};
 use crate::row::TableRow as _;
+use crate::storage::WarehouseStore;
 use crate::table::ChunksRow;
 use crate::time::Timestamp;
 
@@ -333,7 +334,8 @@ async fn frames_of_a_later_release_keep_a_spool_from_being_published() {
     assert!(message.contains("2 in number"), "{message}");
     assert!(message.contains("`facts/unheard_of`"), "{message}");
     let warehouse = root.path().join("warehouse").display().to_string();
-    let warehouse = WarehouseLocation::parse(&warehouse).expect("path");
+    let location = WarehouseLocation::parse(&warehouse).expect("path");
+    let warehouse = WarehouseStore::connect(&location).expect("local files");
     let refused = publish(spool, &warehouse).await;
     assert!(
         matches!(

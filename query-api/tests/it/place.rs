@@ -7,6 +7,7 @@ use plimsoll_ingest::publish::publish;
 use plimsoll_ingest::spool::{Manifest, Spool};
 use plimsoll_ingest::{
     EnvelopeRow, RunId, RunRow, StageRow, Table, TableRow, Timestamp, WarehouseLocation,
+    WarehouseStore,
 };
 use plimsoll_warehouse::{Warehouse, WarehouseOptions};
 use tempfile::TempDir;
@@ -59,7 +60,8 @@ impl Place {
             ),
         ];
         spool.seal(&finals).expect("sealed");
-        publish(spool, &self.location()).await.expect("published");
+        let store = WarehouseStore::connect(&self.location()).expect("local files");
+        publish(spool, &store).await.expect("published");
     }
 
     pub(crate) async fn open(&self) -> Arc<Warehouse> {

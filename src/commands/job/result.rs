@@ -54,7 +54,9 @@ fn of_run(outcome: &RunOutcome, headline: Option<&str>) -> Map<String, Value> {
     fields.insert("summary".to_owned(), summary(run, headline));
     fields.insert("published".to_owned(), json!(outcome.unpublished.is_none()));
     let error = outcome.failure.as_ref().map(ToString::to_string);
-    if let Some(error) = error.or_else(|| outcome.unpublished.clone()) {
+    if let Some(error) =
+        error.or_else(|| outcome.unpublished.as_ref().map(|why| why.reason.clone()))
+    {
         fields.insert("error".to_owned(), json!(error));
     }
     fields

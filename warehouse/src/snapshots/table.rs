@@ -6,10 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::StreamExt;
-use object_store::ObjectStore;
-use object_store::path::Path;
 use plimsoll_ingest::delta::{self, TableError};
-use plimsoll_ingest::{Table, WarehouseLocation};
+use plimsoll_ingest::storage;
+use plimsoll_ingest::{Table, WarehouseLocation, WarehouseStore};
 
 use crate::error::OpenError;
 use crate::files::FileList;
@@ -27,11 +26,9 @@ pub(crate) struct TableSnapshot {
 
 impl TableSnapshot {
     /// The table's newest version.
-    pub(crate) async fn open(
-        location: &WarehouseLocation,
-        table: Table,
-    ) -> Result<Self, OpenError> {
-        let opened = delta::open_table(location, table).await;
+    pub(crate) async fn open(store: &WarehouseStore, table: Table) -> Result<Self, OpenError> {
+        let location = store.location();
+        let opened = delta::open_table(store, table).await;
         match opened.map_err(|error| from_ingest(table, location, error))? {
             Some(delta) => Self::of(location, table, delta),
             None => Ok(Self::absent(table)),
@@ -39,10 +36,11 @@ impl TableSnapshot {
     }
 
     /// The table's newest version, by reading only the commits after this one.
-    pub(crate) async fn newer(&self, location: &WarehouseLocation) -> Result<Self, OpenError> {
+    pub(crate) async fn newer(&self, store: &WarehouseStore) -> Result<Self, OpenError> {
         let Some(mut delta) = self.delta.clone() else {
-            return Self::open(location, self.table).await;
+            return Self::open(store, self.table).await;
         };
+        let location = store.location();
         let unreadable = |error| unreadable(self.table, location, &error);
         delta.update_state().await.map_err(unreadable)?;
         delta::check_version(location, self.table, &delta)
@@ -102,17 +100,12 @@ impl TableSnapshot {
 }
 
 /// Whether there is such a table, by a look at its log alone.
-pub(crate) async fn is_there(
-    location: &WarehouseLocation,
-    table: Table,
-) -> Result<bool, OpenError> {
-    let unreadable = |error: &dyn Error| unreadable(table, location, error);
-    let path = Path::from_url_path(location.table_url(table).path()).map_err(|e| unreadable(&e))?;
-    let mut log = delta::object_store(location).list(Some(&path.join("_delta_log")));
-    match log.next().await {
+pub(crate) async fn is_there(store: &WarehouseStore, table: Table) -> Result<bool, OpenError> {
+    let log = store.path(&format!("{}/_delta_log", table.path()));
+    match store.objects().list(Some(&log)).next().await {
         Some(Ok(_)) => Ok(true),
         None | Some(Err(object_store::Error::NotFound { .. })) => Ok(false),
-        Some(Err(error)) => Err(unreadable(&error)),
+        Some(Err(error)) => Err(unreadable(table, store.location(), &error)),
     }
 }
 
@@ -155,10 +148,12 @@ fn from_ingest(table: Table, location: &WarehouseLocation, error: TableError) ->
             known,
         },
         TableError::Storage { source, .. } => unreadable(table, location, source.as_ref()),
+        TableError::Place(error) => unreadable(table, location, &error),
     }
 }
 
-fn unreadable(table: Table, location: &WarehouseLocation, error: &dyn Error) -> OpenError {
+/// An error with its causes, none of them twice.
+fn chain(error: &dyn Error) -> String {
     let mut reason = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -168,9 +163,22 @@ fn unreadable(table: Table, location: &WarehouseLocation, error: &dyn Error) -> 
         }
         source = error.source();
     }
+    reason
+}
+
+fn unreadable(
+    table: Table,
+    location: &WarehouseLocation,
+    error: &(dyn Error + 'static),
+) -> OpenError {
+    let reason = match storage::failure(error) {
+        Some(failure) => failure.to_string(),
+        None => chain(error),
+    };
     OpenError::Unreadable {
         table,
         location: location.to_string(),
         reason,
+        help: storage::help(error),
     }
 }

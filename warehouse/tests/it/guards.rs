@@ -32,7 +32,7 @@ async fn statements_that_write_are_refused_before_storage_is_touched() {
         );
     }
     assert!(!target.exists());
-    assert!(!place.location.folder().exists());
+    assert!(!place.warehouse().exists());
     // No file is a table, whatever its name.
     std::fs::write(&target, "a\n1\n").expect("a file");
     let sql = format!("SELECT * FROM '{}'", target.display());

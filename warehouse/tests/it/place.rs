@@ -11,7 +11,7 @@ use deltalake_core::DeltaTable;
 use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
 use plimsoll_ingest::{
     ColumnKind, EnvelopeRow, RequestRow, RunId, RunRow, StageRow, TableRow, TickRow, Timestamp,
-    Verdict, WarehouseLocation, delta,
+    Verdict, WarehouseLocation, WarehouseStore, delta,
 };
 use plimsoll_warehouse::{
     Access, Format, QueryError, QueryLimits, Warehouse, WarehouseOptions, format,
@@ -37,9 +37,19 @@ impl Place {
         self.folder.path()
     }
 
+    /// What holds the warehouse.
+    pub(crate) fn store(&self) -> WarehouseStore {
+        WarehouseStore::connect(&self.location).expect("local files")
+    }
+
+    /// The warehouse's folder.
+    pub(crate) fn warehouse(&self) -> &Path {
+        self.location.local_folder().expect("local files")
+    }
+
     /// Appends rows as one file (one for each date), in one commit.
     pub(crate) async fn append<R: TableRow>(&self, rows: &[R]) {
-        let table = delta::open_or_create(&self.location, R::TABLE)
+        let table = delta::open_or_create(&self.store(), R::TABLE)
             .await
             .expect("a table");
         append_batch(table, R::to_batch(rows).expect("a batch")).await;

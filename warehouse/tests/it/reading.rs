@@ -31,7 +31,7 @@ async fn a_place_without_a_warehouse_sees_every_table_empty_and_creates_nothing(
         );
     }
     warehouse.refresh().await.expect("nothing is newer");
-    assert!(!place.location.folder().exists());
+    assert!(!place.warehouse().exists());
 
     place.append(&[run(id(at(1, 0), 1), "m")]).await;
     assert_eq!(answer(&warehouse, "SELECT count(*) FROM runs").await, "0");
@@ -42,7 +42,7 @@ async fn a_place_without_a_warehouse_sees_every_table_empty_and_creates_nothing(
 
 /// Adds the column `weather` to `runs`, as a later release might.
 async fn widen(place: &Place) {
-    let table = delta::open_or_create(&place.location, Table::Runs)
+    let table = delta::open_or_create(&place.store(), Table::Runs)
         .await
         .expect("a table");
     let weather = Schema::new(vec![Field::new("weather", DataType::Utf8, true)]);
@@ -60,7 +60,7 @@ async fn columns_of_a_later_release_are_read_and_null_in_older_files() {
     let place = Place::new();
     place.append(&[run(id(at(1, 0), 1), "old")]).await;
     widen(&place).await;
-    let table = delta::open_or_create(&place.location, Table::Runs)
+    let table = delta::open_or_create(&place.store(), Table::Runs)
         .await
         .expect("a table");
     let ours = RunRow::to_batch(&[run(id(at(1, 1), 2), "new")]).expect("a batch");
@@ -123,7 +123,7 @@ async fn columns_that_an_earlier_release_did_not_have_are_null() {
         "comparable_key",
     ];
     create(&place, Table::Runs, &columns, &[]).await;
-    let table = delta::open_or_create(&place.location, Table::Runs)
+    let table = delta::open_or_create(&place.store(), Table::Runs)
         .await
         .expect("a table");
     let batch = RunRow::to_batch(&[run(id(at(1, 0), 1), "old")]).expect("a batch");
@@ -217,7 +217,7 @@ async fn a_table_that_becomes_newer_is_refused_from_the_next_set_on() {
 
 /// Says of an open table what a later release would say.
 async fn make_newer(place: &Place, table: Table) {
-    delta::open_or_create(&place.location, table)
+    delta::open_or_create(&place.store(), table)
         .await
         .expect("a table")
         .set_tbl_properties()

@@ -123,7 +123,7 @@ async fn a_run_that_ingest_published_is_read_back() {
     spool
         .seal(&[(Table::Stages, stages), (Table::Runs, runs)])
         .expect("sealed");
-    publish(spool, &place.location).await.expect("published");
+    publish(spool, &place.store()).await.expect("published");
 
     let warehouse = place.open().await;
     let sql = "SELECT model, date, request_id, ttft_ns, itl_ns FROM requests \

