@@ -19,6 +19,7 @@ use crate::commands::runs::RunsArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::simulate::SimulateArgs;
 use crate::commands::sql::SqlArgs;
+use crate::commands::warehouse::WarehouseArgs;
 use crate::failure::Failure;
 use crate::settings::flags;
 use crate::settings::key::Key;
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     Sql(SqlArgs),
     /// Serve the warehouse over HTTP
     Serve(ServeArgs),
+    /// Make the warehouse, and keep it small and quick
+    Warehouse(WarehouseArgs),
     /// Be a model server with a known truth
     Simulate(SimulateArgs),
     /// List the load profiles, or show one
@@ -173,6 +176,7 @@ mod tests {
             match name {
                 "sql" => "sql x",
                 "serve" => "serve",
+                "warehouse" => "warehouse optimize",
                 other => panic!("no minimal command line for `{other}`"),
             }
             .to_owned()

@@ -9,6 +9,7 @@ pub(crate) mod runs;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod sql;
+pub(crate) mod warehouse;
 
 mod job;
 mod reading;
@@ -65,6 +66,7 @@ pub(crate) fn execute(asked: Asked) -> Result<Exit, Failure> {
         Command::Runs(args) => runs::execute(&args, &settings()?, &console),
         Command::Report(args) => report::execute(&args, &settings()?, &console),
         Command::Sql(args) => sql::execute(&args, &settings()?, &console),
+        Command::Warehouse(args) => warehouse::execute(&args, &settings()?, &console),
         Command::Serve(args) => serve::execute(&args, &settings()?, &console),
     }
 }

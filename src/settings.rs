@@ -10,12 +10,14 @@ mod file;
 pub(crate) mod flags;
 pub(crate) mod key;
 mod layers;
+mod retention;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll_ingest::WarehouseLocation;
+use plimsoll_warehouse::Retention;
 
 use crate::failure::Failure;
 use key::{Key, Scope};
@@ -28,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) warehouse: WarehouseLocation,
     /// Where unpublished runs are.
     pub(crate) spool: PathBuf,
+    /// How long tables are kept.
+    pub(crate) retention: Retention,
     /// What SQL statements may take.
     pub(crate) sql: SqlSettings,
     /// How `serve` listens and answers.
@@ -99,6 +103,7 @@ impl Settings {
                 "" => Err("it is empty"),
                 path => Ok(PathBuf::from(path)),
             })?,
+            retention: layers.parse(Key::Retention, retention::parse)?,
             sql: SqlSettings {
                 timeout: layers.parse(Key::SqlTimeout, timeout)?,
                 max_rows: layers.parse(Key::SqlMaxRows, max_rows)?,

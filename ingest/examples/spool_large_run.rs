@@ -40,6 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         suite: "stability".to_owned(),
         profile: Some("stability".to_owned()),
         model: "large".to_owned(),
+        envelope_id: "large".to_owned(),
+        comparable_key: "large".to_owned(),
         config: config.clone(),
         ..RunRow::blank(RunId::new(Timestamp::now()), Timestamp::now())
     };

@@ -1,8 +1,9 @@
 //! The Delta tables of a warehouse: opening, creating, asking what is there.
 
-use deltalake_core::kernel::StructType;
-use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
+use arrow::datatypes::Schema;
+use deltalake_core::kernel::engine::arrow_conversion::{TryFromArrow as _, TryIntoKernel as _};
 use deltalake_core::kernel::transaction::CommitProperties;
+use deltalake_core::kernel::{StructField, StructType};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError};
@@ -45,12 +46,36 @@ pub enum TableError {
         /// The highest that is known.
         known: u32,
     },
+    /// Another table lies where this one should be.
+    #[error("what lies at table `{table}` in warehouse `{warehouse}` is not that table: {what}")]
+    Foreign {
+        /// The table.
+        table: Table,
+        /// The warehouse.
+        warehouse: String,
+        /// How it differs.
+        what: String,
+    },
     /// Storage cannot hold a warehouse, or cannot be written.
     #[error(transparent)]
     Place(#[from] StorageError),
 }
 
 impl TableError {
+    /// What to do about it, in one line; `None` where the cause alone says it.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Storage { .. } => None,
+            Self::Newer { .. } => {
+                Some("install the release that made it, or a later one; nothing was changed")
+            }
+            Self::Foreign { .. } => Some(
+                "give Plimsoll a place of its own, or move that table away; nothing was changed",
+            ),
+            Self::Place(error) => error.help(),
+        }
+    }
+
     pub(crate) fn storage(
         table: Table,
         warehouse: &WarehouseLocation,
@@ -83,15 +108,19 @@ pub async fn open_table(
         Err(DeltaTableError::NotATable(_)) => return Ok(None),
         Err(source) => return Err(fail(source)),
     }
-    check_version(warehouse, table, &delta)?;
+    check(warehouse, table, &delta)?;
     Ok(Some(delta))
 }
 
-/// Refuses a table whose schemas a later release raised.
+/// Refuses a table whose schemas a later release raised, and what is no table
+/// of ours.
+///
+/// Columns that a later release added are no reason, nor are columns that an
+/// earlier one did not have yet: those may be null.
 ///
 /// # Errors
-/// [`TableError::Newer`], naming both versions.
-pub fn check_version(
+/// [`TableError::Newer`], naming both versions, or [`TableError::Foreign`].
+pub fn check(
     warehouse: &WarehouseLocation,
     table: Table,
     delta: &DeltaTable,
@@ -115,10 +144,38 @@ pub fn check_version(
             known: SCHEMA_VERSION,
         });
     }
-    Ok(())
+    let partitions = state.metadata().partition_columns();
+    let difference = difference(table, &state.snapshot().arrow_schema(), partitions);
+    difference.map_or(Ok(()), |what| {
+        let warehouse = warehouse.to_string();
+        Err(TableError::Foreign {
+            table,
+            warehouse,
+            what,
+        })
+    })
 }
 
-/// Opens a table, creating it first where there is none.
+/// What keeps columns from being those of a table.
+fn difference(table: Table, found: &Schema, partitions: &[String]) -> Option<String> {
+    for column in table.columns() {
+        let (name, wanted) = (column.name, column.kind.data_type());
+        match found.field_with_name(name) {
+            Ok(field) if !column.kind.is(field.data_type()) => {
+                let found = field.data_type();
+                return Some(format!("column `{name}` is {found}, not {wanted}"));
+            }
+            Ok(_) => {}
+            Err(_) if column.nullable => {}
+            Err(_) => return Some(format!("it has no column `{name}`")),
+        }
+    }
+    let wanted: &[&str] = if table.partitioned() { &["date"] } else { &[] };
+    (partitions != wanted).then(|| format!("it is partitioned by {partitions:?}, not {wanted:?}"))
+}
+
+/// Opens a table to write to it, creating it first where there is none, and
+/// adding columns that an earlier release did not have.
 ///
 /// Two processes that create it at once end with one table: the loser of the
 /// first commit opens the winner's.
@@ -131,7 +188,7 @@ pub async fn open_or_create(
 ) -> Result<DeltaTable, TableError> {
     store.check().await?;
     if let Some(delta) = open_table(store, table).await? {
-        return Ok(delta);
+        return widened(store, table, delta).await;
     }
     let warehouse = store.location();
     let fail = |source| TableError::storage(table, warehouse, source);
@@ -172,6 +229,45 @@ pub async fn open_or_create(
     }
 }
 
+/// How often columns are tried to be added while others add them, too.
+const WIDENINGS: usize = 5;
+
+/// The table with every column of this release. Earlier releases go on reading
+/// and writing it: they take no notice of columns that they do not know, and
+/// leave them null.
+async fn widened(
+    store: &WarehouseStore,
+    table: Table,
+    mut delta: DeltaTable,
+) -> Result<DeltaTable, TableError> {
+    let fail = |source| TableError::storage(table, store.location(), source);
+    for attempt in 1.. {
+        let columns = delta.snapshot().map_err(fail)?.snapshot().arrow_schema();
+        let missing: Vec<_> = table
+            .columns()
+            .iter()
+            .filter(|column| columns.field_with_name(column.name).is_err())
+            .map(|column| StructField::try_from_arrow(&column.field().with_nullable(true)))
+            .collect::<Result<_, _>>()
+            .map_err(|source| fail(DeltaTableError::from(source)))?;
+        if missing.is_empty() {
+            break;
+        }
+        let properties = CommitProperties::default()
+            .with_create_checkpoint(false)
+            .with_cleanup_expired_logs(Some(false));
+        let adding = delta.clone().add_columns().with_fields(missing);
+        let added = adding.with_commit_properties(properties).await;
+        delta.update_state().await.map_err(fail)?;
+        if let Err(source) = added
+            && attempt == WIDENINGS
+        {
+            return Err(fail(source));
+        }
+    }
+    Ok(delta)
+}
+
 /// Creates whatever tables of the warehouse are missing.
 ///
 /// # Errors
@@ -184,48 +280,4 @@ pub async fn create_missing(store: &WarehouseStore) -> Result<(), TableError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_place_without_tables_stays_so_until_they_are_created() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("warehouse");
-        let location = WarehouseLocation::parse(&path.display().to_string()).expect("path");
-        let warehouse = WarehouseStore::connect(&location).expect("local files");
-        assert!(
-            open_table(&warehouse, Table::Runs)
-                .await
-                .expect("no error")
-                .is_none()
-        );
-        assert!(!path.exists());
-        create_missing(&warehouse).await.expect("created");
-        create_missing(&warehouse).await.expect("twice is once");
-        for table in Table::ALL {
-            let delta = open_table(&warehouse, *table)
-                .await
-                .expect("open")
-                .expect("there");
-            let state = delta.snapshot().expect("loaded");
-            assert_eq!(delta.version(), Some(0), "{table}");
-            assert_eq!(state.protocol().min_reader_version(), 1, "{table}");
-            assert_eq!(state.protocol().min_writer_version(), 2, "{table}");
-            let names: Vec<_> = state.schema().fields().map(|f| f.name().clone()).collect();
-            let ours: Vec<_> = table.columns().iter().map(|c| c.name.to_string()).collect();
-            assert_eq!(names, ours);
-        }
-    }
-
-    #[tokio::test]
-    async fn many_that_create_at_once_end_with_one_table() {
-        let folder = tempfile::tempdir().expect("folder");
-        let location =
-            WarehouseLocation::parse(&folder.path().display().to_string()).expect("path");
-        let warehouse = WarehouseStore::connect(&location).expect("local files");
-        let all = (0..6).map(|_| open_or_create(&warehouse, Table::Runs));
-        for opened in futures::future::join_all(all).await {
-            assert_eq!(opened.expect("opened").version(), Some(0));
-        }
-    }
-}
+mod tests;

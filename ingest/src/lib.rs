@@ -22,7 +22,9 @@
 //!
 //! Start reading at [`table`], then [`spool`] and [`publish`].
 
+pub(crate) mod contract;
 pub mod delta;
+pub mod files;
 pub mod id;
 pub mod location;
 pub mod publish;

@@ -8,25 +8,24 @@
 
 use std::time::Duration;
 
-use arrow::array::{AsArray, RecordBatch};
-use bytes::Bytes;
+use arrow::array::RecordBatch;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Add, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
-use object_store::ObjectStoreExt as _;
-use object_store::path::Path;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
-mod files;
 mod jobs;
 mod log;
 mod merge;
+mod questions;
 
 pub use merge::MergeError;
+use questions::text;
 
+use crate::contract::Checker;
 use crate::delta::{TableError, open_or_create};
+use crate::files::{FileLimits, TableFiles};
 use crate::id::{RunId, TaskId};
 use crate::row::{RowError, TableRow as _};
 use crate::spool::{Spool, SpoolContents, SpoolError, Tag};
@@ -35,7 +34,6 @@ use crate::table::{RunRow, Table};
 use crate::time::Timestamp;
 use crate::verdict::Verdict;
 use crate::vocabulary::UnknownWord;
-use files::RunFiles;
 
 /// How often a commit is tried before its error is reported.
 const COMMIT_ATTEMPTS: u32 = 12;
@@ -110,10 +108,17 @@ struct Publisher<'a> {
     last_attempt: bool,
 }
 
+/// Files of one table's rows that no commit names yet.
+struct Written {
+    table: Table,
+    delta: DeltaTable,
+    adds: Vec<Add>,
+}
+
 /// Publishes a sealed spool, then removes it. Doing so twice is doing it once.
 ///
-/// A spool of which something cannot be read any more is not published: the rest
-/// would pass for the whole.
+/// A spool of which something cannot be read any more, or of which a row breaks its
+/// table's contract, is not published: the rest would pass for the whole.
 ///
 /// # Errors
 /// Says which table failed and why; the spool stays, to be published later.
@@ -153,18 +158,22 @@ impl Publisher<'_> {
         for table in Table::ALL {
             open_or_create(self.store, *table).await?;
         }
-        for table in Table::ALL
-            .iter()
-            .copied()
-            .filter(|table| *table != Table::Runs)
-        {
+        let run = self.run_row()?;
+        self.check_rows(Table::Jobs, Tag::Final(Table::Jobs))?;
+        // Every row is checked, and every file written, before anything is committed: a run of
+        // which one row breaks the contract leaves nothing in the tables.
+        let mut facts = Vec::new();
+        for table in Table::ALL.iter().copied() {
             for tag in [Tag::Facts(table), Tag::Final(table)] {
-                if table.per_run() && self.contents.has(tag) {
-                    self.publish_facts(table, tag).await?;
+                if table.per_run() && table != Table::Runs && self.contents.has(tag) {
+                    facts.extend(self.write_facts(table, tag).await?);
                 }
             }
         }
-        let published = self.publish_run(runs).await?;
+        for written in facts {
+            self.commit_facts(written).await?;
+        }
+        let published = self.publish_run(runs, run).await?;
         self.publish_job().await?;
         Ok(published)
     }
@@ -188,22 +197,64 @@ impl Publisher<'_> {
         table: Table,
         rows: impl Iterator<Item = Result<RecordBatch, MergeError>>,
     ) -> Result<Vec<Add>, PublishError> {
-        let mut files = RunFiles::new(table, self.run_id, delta.object_store());
+        let mut checker = Checker::new(table, self.run_id)?;
+        let of = format!("part-{}", self.run_id);
+        let (date, limits) = (self.run_id.date(), FileLimits::PUBLISHED);
+        let mut files = TableFiles::new(table, date, &of, limits, delta.object_store());
         for batch in rows {
-            files.write(&batch?).await.map_err(self.file_error(table))?;
+            let batch = batch?;
+            checker.check(&batch)?;
+            files.write(&batch).await.map_err(self.file_error(table))?;
         }
         files.finish().await.map_err(self.file_error(table))
     }
 
-    async fn publish_facts(&self, table: Table, tag: Tag) -> Result<(), PublishError> {
-        let mut delta = open_or_create(self.store, table).await?;
+    /// Holds rows that are not written yet to their table's contract.
+    fn check_rows(&self, table: Table, tag: Tag) -> Result<(), PublishError> {
+        let mut checker = Checker::new(table, self.run_id)?;
+        for batch in self.contents.batches(tag) {
+            checker.check(&batch?)?;
+        }
+        Ok(())
+    }
+
+    /// The run's own row.
+    fn run_row(&self) -> Result<RunRow, PublishError> {
+        let tag = Tag::Final(Table::Runs);
+        self.check_rows(Table::Runs, tag)?;
+        let mut rows = Vec::new();
+        for batch in self.contents.batches(tag) {
+            rows.extend(RunRow::from_batch(&batch?)?);
+        }
+        rows.pop().ok_or(PublishError::NoRunRow {
+            run_id: self.run_id,
+        })
+    }
+
+    /// Writes the files of one table of facts; `None` where its rows are in already.
+    async fn write_facts(&self, table: Table, tag: Tag) -> Result<Option<Written>, PublishError> {
+        let delta = open_or_create(self.store, table).await?;
         if self.is_in(&delta, table).await? {
-            return Ok(());
+            return Ok(None);
         }
         let rows = merge::ordered_rows(self.contents, tag, table)?;
         let adds = self.write_files(&delta, table, rows).await?;
+        Ok(Some(Written { table, delta, adds }))
+    }
+
+    async fn commit_facts(&self, written: Written) -> Result<(), PublishError> {
+        let Written {
+            table,
+            mut delta,
+            adds,
+        } = written;
         let transactions = vec![self.transaction(&self.run_transaction())];
         let mut attempt = 0;
+        // Somebody else may have committed them since.
+        delta
+            .update_state()
+            .await
+            .map_err(|source| self.table_error(table, source))?;
         while !self.is_in(&delta, table).await? {
             self.try_commit(&mut delta, table, &adds, &transactions, &mut attempt)
                 .await?;
@@ -259,132 +310,13 @@ impl Publisher<'_> {
             .map_err(|source| self.table_error(table, source))
     }
 
-    /// Whether this run's rows are in a table of facts.
-    async fn is_in(&self, delta: &DeltaTable, table: Table) -> Result<bool, PublishError> {
-        let fail = |source| self.table_error(table, source);
-        let app_id = self.run_transaction();
-        if log::has_transaction(delta, &app_id).await.map_err(fail)? {
-            return Ok(true);
-        }
-        let key = self.run_key();
-        let files = log::files_by_run_key(delta).map_err(fail)?;
-        Ok(files.iter().any(|file| file.bounds == Some((key, key))))
-    }
-
-    fn run_key(&self) -> i64 {
-        self.run_id.run_key()
-    }
-
-    /// Reads those files of `runs` that may hold keys in a range.
-    async fn runs_between(
-        &self,
-        runs: &DeltaTable,
-        least: i64,
-        most: i64,
-    ) -> Result<Vec<RecordBatch>, PublishError> {
-        let files = log::files_by_run_key(runs);
-        let files = files.map_err(|source| self.table_error(Table::Runs, source))?;
-        let files = files.iter().filter(|file| file.may_hold(&least, &most));
-        let paths = files.map(|file| &file.path);
-        self.read_files(runs, Table::Runs, paths).await
-    }
-
-    /// Reads whole files of a small table.
-    async fn read_files(
-        &self,
-        delta: &DeltaTable,
-        table: Table,
-        paths: impl Iterator<Item = &Path>,
-    ) -> Result<Vec<RecordBatch>, PublishError> {
-        let mut batches = Vec::new();
-        for path in paths {
-            let object = delta.object_store().get(path).await;
-            let bytes: Bytes = match object {
-                Ok(object) => object.bytes().await,
-                Err(error) => Err(error),
-            }
-            .map_err(|error| self.table_error(table, error.into()))?;
-            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-                .and_then(|builder| builder.build())
-                .map_err(self.file_error(table))?;
-            for batch in reader {
-                batches.push(batch.map_err(|error| self.file_error(table)(error.into()))?);
-            }
-        }
-        Ok(batches)
-    }
-
-    /// The verdict that `runs` holds for this run; `None` where it is not in.
-    async fn verdict_in(&self, runs: &DeltaTable) -> Result<Option<Verdict>, PublishError> {
-        let key = self.run_key();
-        let id = self.run_id.to_string();
-        for batch in self.runs_between(runs, key, key).await? {
-            let found = (0..batch.num_rows()).find(|row| text(&batch, "run_id", *row) == Some(&id));
-            if let Some(row) = found {
-                return self.verdict_of(&batch, row).map(Some);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether some other run completed this run's task.
-    async fn task_is_complete(&self, runs: &DeltaTable) -> Result<bool, PublishError> {
-        let Some(task_id) = self.task_id else {
-            return Ok(false);
-        };
-        let fail = |source| self.table_error(Table::Runs, source);
-        if log::has_transaction(runs, &task_transaction(task_id))
-            .await
-            .map_err(fail)?
-        {
-            return Ok(true);
-        }
-        // The transaction may have expired; a run is never older than its task.
-        let since = RunId::from_digest(task_id.created_at(), [0; 10]).run_key();
-        let task = task_id.to_string();
-        for batch in self.runs_between(runs, since, i64::MAX).await? {
-            for row in 0..batch.num_rows() {
-                if text(&batch, "task_id", row) == Some(&task)
-                    && self.verdict_of(&batch, row)?.completes_task()
-                {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// The verdict of one row of `runs`.
-    fn verdict_of(&self, runs: &RecordBatch, row: usize) -> Result<Verdict, PublishError> {
-        let run_id = text(runs, "run_id", row).unwrap_or_default();
-        self.parse_verdict(run_id, text(runs, "verdict", row).unwrap_or_default())
-    }
-
-    fn parse_verdict(&self, run_id: &str, word: &str) -> Result<Verdict, PublishError> {
-        word.parse().map_err(|source| PublishError::Verdict {
-            run_id: run_id.to_string(),
-            warehouse: self.store.location().to_string(),
-            source,
-        })
-    }
-
-    /// Whether a run with this verdict ends its task: a measurement does, and
-    /// so does the last attempt that could not run or was cancelled.
-    fn ends_task(&self, verdict: Verdict) -> bool {
-        let gave_up = matches!(verdict, Verdict::Error | Verdict::Cancelled);
-        verdict.completes_task() || (gave_up && self.last_attempt)
-    }
-
     /// Makes the run visible.
-    async fn publish_run(&self, mut runs: DeltaTable) -> Result<Published, PublishError> {
+    async fn publish_run(
+        &self,
+        mut runs: DeltaTable,
+        row: RunRow,
+    ) -> Result<Published, PublishError> {
         let table = Table::Runs;
-        let mut rows = Vec::new();
-        for batch in self.contents.batches(Tag::Final(table)) {
-            rows.extend(RunRow::from_batch(&batch?)?);
-        }
-        let row = rows.pop().ok_or(PublishError::NoRunRow {
-            run_id: self.run_id,
-        })?;
         let mut written: Option<(Verdict, Vec<Add>)> = None;
         let mut attempt = 0;
         loop {
@@ -430,11 +362,6 @@ fn pause_before(attempt: u32) -> Duration {
 
 fn task_transaction(task_id: TaskId) -> String {
     format!("task:{task_id}")
-}
-
-fn text<'a>(batch: &'a RecordBatch, column: &str, row: usize) -> Option<&'a str> {
-    let column = batch.column_by_name(column)?.as_string_opt::<i32>()?;
-    arrow::array::Array::is_valid(column, row).then(|| column.value(row))
 }
 
 /// The row of a run whose task another run completed before it.

@@ -56,6 +56,18 @@ impl ColumnKind {
     }
 }
 
+impl ColumnKind {
+    /// Whether an Arrow type is that of the kind, however items of lists are named.
+    pub fn is(self, found: &DataType) -> bool {
+        match (found, self.data_type()) {
+            (DataType::List(found), DataType::List(wanted)) => {
+                found.data_type() == wanted.data_type()
+            }
+            (found, wanted) => *found == wanted,
+        }
+    }
+}
+
 /// The item field of list columns, named and typed as Delta's Arrow mapping
 /// and Parquet name it.
 fn list_item() -> Arc<Field> {
@@ -285,19 +297,14 @@ pub(crate) fn column_of<'a>(
     let array = batch
         .column_by_name(column)
         .ok_or(RowError::Missing { table, column })?;
-    let expected = kind.data_type();
-    let same = match (array.data_type(), &expected) {
-        (DataType::List(found), DataType::List(wanted)) => found.data_type() == wanted.data_type(),
-        (found, wanted) => found == wanted,
-    };
-    if same {
+    if kind.is(array.data_type()) {
         Ok(array)
     } else {
         Err(RowError::Type {
             table,
             column,
             found: array.data_type().clone(),
-            expected,
+            expected: kind.data_type(),
         })
     }
 }

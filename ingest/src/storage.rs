@@ -83,12 +83,14 @@ impl StorageError {
     }
 }
 
-/// What to do about an error whose cause lies in storage; `None` where it does not.
+/// What to do about an error whose cause lies in the warehouse's storage or tables; `None` where it
+/// does not.
 pub fn help(error: &(dyn Error + 'static)) -> Option<&'static str> {
     causes(error).find_map(|cause| {
-        storage_error(cause)
-            .and_then(StorageError::help)
-            .or_else(|| Some(cause.downcast_ref::<StorageFailure>()?.kind().help()))
+        let failure = || Some(cause.downcast_ref::<StorageFailure>()?.kind().help());
+        let storage = || cause.downcast_ref::<StorageError>()?.help();
+        let table = || table_error(cause)?.help();
+        table().or_else(storage).or_else(failure)
     })
 }
 
@@ -102,16 +104,10 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |error| (*error).source())
 }
 
-/// The error of this module that an error is, or stands for.
-fn storage_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StorageError> {
-    match (
-        error.downcast_ref(),
-        error.downcast_ref(),
-        error.downcast_ref(),
-    ) {
-        (Some(error), _, _) => Some(error),
-        (_, Some(TableError::Place(error)), _) => Some(error),
-        (_, _, Some(PublishError::Table(TableError::Place(error)))) => Some(error),
+/// The error of a table that an error is, or stands for.
+fn table_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TableError> {
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(error), _) | (_, Some(PublishError::Table(error))) => Some(error),
         _ => None,
     }
 }

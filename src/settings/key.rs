@@ -10,6 +10,8 @@ pub(crate) enum Key {
     Warehouse,
     /// Where runs are written while they are measured.
     Spool,
+    /// How long rows are kept.
+    Retention,
     /// How long one statement may take.
     SqlTimeout,
     /// How many rows one statement may return.
@@ -49,9 +51,10 @@ pub(crate) struct Entry {
 
 impl Key {
     /// Every setting, in the order in which help texts list them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Warehouse,
         Self::Spool,
+        Self::Retention,
         Self::SqlTimeout,
         Self::SqlMaxRows,
         Self::SqlMemory,
@@ -77,6 +80,14 @@ impl Key {
                 value_name: "DIR",
                 default: "./plimsoll-data/spool",
                 doc: "Where unpublished runs are",
+            },
+            Self::Retention => Entry {
+                name: "retention",
+                flag: "retention",
+                scope: Scope::Commands(&["warehouse"]),
+                value_name: "LIST",
+                default: "requests=180d,chunks=30d",
+                doc: "How long rows are kept",
             },
             Self::SqlTimeout => Entry {
                 name: "sql.timeout",

@@ -12,6 +12,20 @@ mod nearest;
 
 pub(crate) use nearest::nearest;
 
+/// An error with its causes, none of them twice.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !reason.contains(&text) {
+            reason = format!("{reason}: {text}");
+        }
+        source = error.source();
+    }
+    reason
+}
+
 /// Why a warehouse, or a table of it, cannot be opened.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenError {
@@ -37,6 +51,16 @@ pub enum OpenError {
         table: Table,
         /// The feature.
         feature: String,
+    },
+    /// Another table lies where this one should be.
+    #[error("what lies at table `{table}` in `{location}` is not that table: {what}")]
+    Foreign {
+        /// The table.
+        table: Table,
+        /// The warehouse.
+        location: String,
+        /// How it differs.
+        what: String,
     },
     /// The table's log or its files cannot be read.
     #[error("table `{table}` in `{location}` cannot be read: {reason}")]
@@ -75,6 +99,10 @@ impl OpenError {
             }
             Self::Unsupported { .. } => {
                 "another tool changed the table; rewrite it there with that feature off".into()
+            }
+            Self::Foreign { .. } => {
+                "give Plimsoll a place of its own, or move that table away; nothing was changed"
+                    .into()
             }
             Self::Unreadable { help, .. } => help
                 .unwrap_or("check that the place is right and that you may read it")

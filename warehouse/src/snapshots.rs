@@ -29,8 +29,8 @@ use crate::views::View;
 mod run_keys;
 mod table;
 
-use run_keys::RunKeys;
-use table::TableSnapshot;
+pub(crate) use run_keys::RunKeys;
+pub(crate) use table::TableSnapshot;
 
 /// One set of snapshots, with the views planned over it.
 #[derive(Debug)]
@@ -97,7 +97,11 @@ impl Snapshots {
         for (table, snapshot) in futures::future::join_all(opened).await {
             match snapshot {
                 Ok(snapshot) => next.set(table, snapshot),
-                Err(OpenError::NewerTable { .. } | OpenError::Unsupported { .. }) => {}
+                Err(
+                    OpenError::NewerTable { .. }
+                    | OpenError::Unsupported { .. }
+                    | OpenError::Foreign { .. },
+                ) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -138,7 +142,8 @@ impl Snapshots {
     async fn read_run_keys(&self, before: Option<&RunKeys>) -> Result<RunKeys, OpenError> {
         let runs = self.snapshot(Table::Runs).await?;
         let session = self.engine.session(Arc::new(MemoryCatalogProvider::new()));
-        let keys = RunKeys::read(runs, before, &session, &store_url(self.store.location())).await;
+        let store = store_url(self.store.location());
+        let keys = RunKeys::read(runs.files(), runs.columns(), before, &session, &store).await;
         keys.map_err(|error| OpenError::Unreadable {
             table: Table::Runs,
             location: self.store.location().to_string(),

@@ -20,6 +20,7 @@ mod real_model;
 mod steps;
 mod table;
 mod test;
+mod torture;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's own chores")]
@@ -40,6 +41,8 @@ enum Chore {
     Ci,
     /// Measure the generator itself, beside a floor client and published figures
     Bench(bench::Args),
+    /// Publish over storage that fails, with deaths at every place, for many rounds
+    Torture(torture::Args),
     /// Measure a real model on llama.cpp's server and check that the rows add up
     RealModel(real_model::Args),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Chore::Lint => lint::run(),
         Chore::Ci => ci::run(),
         Chore::Bench(args) => bench::run(&args),
+        Chore::Torture(args) => torture::run(&args),
         Chore::RealModel(args) => real_model::run(&args),
     };
     match done {

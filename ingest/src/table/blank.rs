@@ -4,6 +4,7 @@ use crate::id::RunId;
 use crate::table::{RequestRow, RunRow, StageRow};
 use crate::time::Timestamp;
 use crate::verdict::Verdict;
+use crate::vocabulary::{Phase, RequestStatus, TimestampSource, Trigger};
 
 impl RunRow {
     /// A row of a run that is about to begin: what every run has is blank,
@@ -16,7 +17,7 @@ impl RunRow {
             job_id: None,
             task_id: None,
             attempt: 1,
-            pillar: String::new(),
+            pillar: "performance".to_string(),
             suite: String::new(),
             profile: None,
             tier: None,
@@ -29,7 +30,7 @@ impl RunRow {
             workload_digest: None,
             config: "{}".to_string(),
             triggered_by: String::new(),
-            trigger: String::new(),
+            trigger: Trigger::Manual.to_string(),
             schedule_id: None,
             started_at,
             finished_at: started_at,
@@ -88,7 +89,7 @@ impl StageRow {
             run_key: run_id.run_key(),
             stage,
             name: String::new(),
-            phase: String::new(),
+            phase: Phase::Steady.to_string(),
             workload_class: None,
             offered_rps: None,
             concurrency: None,
@@ -149,7 +150,7 @@ impl RequestRow {
             run_key: run_id.run_key(),
             date: run_id.date(),
             stage: 0,
-            phase: String::new(),
+            phase: Phase::Steady.to_string(),
             request_id,
             session_id: None,
             turn: None,
@@ -163,7 +164,7 @@ impl RequestRow {
             first_token_ns: None,
             last_token_ns: None,
             done_ns: 0,
-            status: String::new(),
+            status: RequestStatus::Incomplete.to_string(),
             failure_kind: None,
             http_status: None,
             error: None,
@@ -188,7 +189,7 @@ impl RequestRow {
             slo_met: None,
             correct: None,
             good: false,
-            timestamp_source: String::new(),
+            timestamp_source: TimestampSource::User.to_string(),
             trace_id: None,
         }
     }

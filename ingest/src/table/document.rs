@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{SchemaName, Table};
+use crate::contract::Rule;
 use crate::row::{Column, ColumnKind};
 
 const HEAD: &str = "\
@@ -12,6 +13,10 @@ Written from the code: a test holds this page against it, so that a change of
 a column is a visible change here. Columns ending in `_ns` are nanoseconds:
 moments count from the run's start, durations are elapsed time. `?` marks what
 may be null. Big tables are partitioned by `date`.
+
+Each row is checked before its run is published: numbers are finite, rows about
+a run are of that run, with its key and its day, and what is listed below each
+table holds. One row that breaks a rule keeps its run out; its spool stays.
 ";
 
 fn type_name(column: &Column) -> String {
@@ -45,6 +50,10 @@ fn markdown() -> String {
             let name = table.name();
             write!(page, "\n### {name}\n{}{partitioned}\n\n", table.doc())
                 .expect("a String takes all");
+            for rule in Rule::of(*table) {
+                writeln!(page, "- {rule}").expect("a String takes all");
+            }
+            page.push('\n');
             page.push_str("| column | type | meaning |\n|---|---|---|\n");
             for column in table.columns() {
                 let (name, kind, doc) = (column.name, type_name(column), column.comment());

@@ -302,11 +302,12 @@ async fn filters_that_are_wrong() {
 
 #[tokio::test]
 async fn a_run_whose_rows_break_the_contract() {
-    let broken = RunRow {
+    let place = Place::with(&[run(0, 1, "m")]).await;
+    place.rewrite_run(&RunRow {
         config: "no json".to_string(),
         ..run(0, 1, "m")
-    };
-    let server = server_with(&[broken], ApiOptions::default()).await;
+    });
+    let server = Server::start(place.open().await, ApiOptions::default()).await;
     check(
         &server.get("/api/v1/runs/latest").await,
         500,

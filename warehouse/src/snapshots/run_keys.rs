@@ -12,9 +12,8 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_plan::collect;
 use object_store::path::Path;
 
-use super::table::TableSnapshot;
-use crate::files::RunsOfFile;
-use crate::provider::FileTable;
+use crate::files::{FileList, RunsOfFile};
+use crate::provider::{FileTable, TableColumns};
 
 /// The keys of all runs in one snapshot of `runs`.
 #[derive(Debug, Default)]
@@ -31,16 +30,16 @@ impl RunKeys {
         &self.visible
     }
 
-    /// Takes the keys from the log where a file holds one run, and reads the
-    /// `run_key` column of the files that were compacted.
+    /// The keys in some files of `runs`: from the log where a file holds one
+    /// run, and by reading the `run_key` column of those that were compacted.
     pub(crate) async fn read(
-        runs: &TableSnapshot,
+        files: &FileList,
+        columns: &TableColumns,
         before: Option<&Self>,
         session: &SessionState,
         store: &ObjectStoreUrl,
     ) -> Result<Self> {
         let mut keys = Self::default();
-        let files = runs.files();
         for (file, runs_of_file) in files.runs().into_iter().enumerate() {
             if let RunsOfFile::One(key) = runs_of_file {
                 keys.visible.insert(key);
@@ -52,11 +51,8 @@ impl RunKeys {
                 Some(found) => found,
                 None => {
                     let only: BooleanArray = (0..files.len()).map(|i| Some(i == file)).collect();
-                    let table = FileTable::new(
-                        runs.columns().clone(),
-                        files.filtered(&only)?,
-                        store.clone(),
-                    );
+                    let table =
+                        FileTable::new(columns.clone(), files.filtered(&only)?, store.clone());
                     read_column(&table, session).await?.into()
                 }
             };

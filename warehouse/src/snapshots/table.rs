@@ -10,7 +10,7 @@ use plimsoll_ingest::delta::{self, TableError};
 use plimsoll_ingest::storage;
 use plimsoll_ingest::{Table, WarehouseLocation, WarehouseStore};
 
-use crate::error::OpenError;
+use crate::error::{OpenError, chain};
 use crate::files::FileList;
 use crate::provider::TableColumns;
 
@@ -43,12 +43,16 @@ impl TableSnapshot {
         let location = store.location();
         let unreadable = |error| unreadable(self.table, location, &error);
         delta.update_state().await.map_err(unreadable)?;
-        delta::check_version(location, self.table, &delta)
+        delta::check(location, self.table, &delta)
             .map_err(|error| from_ingest(self.table, location, error))?;
         Self::of(location, self.table, delta)
     }
 
-    fn of(
+    /// The table as `delta` has it.
+    ///
+    /// # Errors
+    /// It cannot be read here.
+    pub(crate) fn of(
         location: &WarehouseLocation,
         table: Table,
         delta: DeltaTable,
@@ -148,22 +152,17 @@ fn from_ingest(table: Table, location: &WarehouseLocation, error: TableError) ->
             known,
         },
         TableError::Storage { source, .. } => unreadable(table, location, source.as_ref()),
+        TableError::Foreign {
+            table,
+            warehouse,
+            what,
+        } => OpenError::Foreign {
+            table,
+            location: warehouse,
+            what,
+        },
         TableError::Place(error) => unreadable(table, location, &error),
     }
-}
-
-/// An error with its causes, none of them twice.
-fn chain(error: &dyn Error) -> String {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        source = error.source();
-    }
-    reason
 }
 
 fn unreadable(

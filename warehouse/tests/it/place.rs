@@ -162,6 +162,7 @@ pub(crate) fn run(run: RunId, model: &str) -> RunRow {
         suite: "step".into(),
         profile: Some("step".into()),
         model: model.into(),
+        envelope_id: "envelope".into(),
         comparable_key: "key".into(),
         verdict: Verdict::Passed.to_string(),
         ..RunRow::blank(run, run.created_at())
@@ -210,7 +211,12 @@ pub(crate) fn request(run: RunId, request_id: i64) -> RequestRow {
         status: "ok".into(),
         timestamp_source: "kernel".into(),
         scheduled_ns: request_id * 1_000,
+        sent_ns: request_id * 1_000,
+        first_token_ns: Some(request_id * 1_001_000 + 1_000_000),
+        last_token_ns: Some(request_id * 1_001_000 + 1_000_000),
+        done_ns: request_id * 1_001_000 + 1_000_000,
         ttft_ns: Some((request_id + 1) * 1_000_000),
+        e2e_ns: (request_id + 1) * 1_000_000,
         ..blank(run)
     }
 }

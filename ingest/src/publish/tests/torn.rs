@@ -75,7 +75,8 @@ async fn a_job_that_is_missing_is_added_to_a_run_that_is_there() {
     let runs = open_or_create(&place.warehouse, Table::Runs)
         .await
         .expect("made");
-    publisher.publish_run(runs).await.expect("the run");
+    let row = publisher.run_row().expect("its row");
+    publisher.publish_run(runs, row).await.expect("the run");
     assert_eq!(count(&place.warehouse, Table::Jobs).await, 0);
     let published = publish(torn.spool, &place.warehouse).await.expect("rest");
     assert!(!published.by_us);
@@ -123,7 +124,8 @@ async fn a_zombie_that_is_overtaken_before_its_commit_is_incomplete() {
         .expect("published");
     let contents = zombie.spool.contents().expect("whole");
     let publisher = publisher(&place.warehouse, &contents, &zombie.spool);
-    let published = publisher.publish_run(before).await.expect("published");
+    let row = publisher.run_row().expect("its row");
+    let published = publisher.publish_run(before, row).await.expect("published");
     assert_eq!(published.verdict, Verdict::Incomplete);
     let mut kept = Vec::new();
     for batch in rows(&place.warehouse, Table::Runs).await {
@@ -138,4 +140,52 @@ async fn a_zombie_that_is_overtaken_before_its_commit_is_incomplete() {
     ];
     wanted.sort_unstable();
     assert_eq!(kept, wanted);
+}
+
+/// Rows of two tables are lawful, of a third one is not: nothing of the run is in any table, and
+/// all of it waits.
+#[tokio::test]
+async fn a_row_that_breaks_the_contract_keeps_its_run_out_and_in_its_spool() {
+    use crate::table::RequestRow;
+
+    let place = place();
+    let run_id = RunId::new(Timestamp::now());
+    let mut spool = Spool::create(&place.spools, Manifest::new(run_id, "", "")).expect("create");
+    let chunks = |request_id| ChunksRow {
+        run_id,
+        run_key: run_id.run_key(),
+        date: run_id.date(),
+        request_id,
+        at_ns: vec![1],
+        tokens: None,
+    };
+    let chunks = ChunksRow::to_batch(&[chunks(0), chunks(1)]).expect("batch");
+    spool
+        .append(Tag::Facts(Table::Chunks), &chunks)
+        .expect("append");
+    let wrong = RequestRow {
+        status: "fine".to_string(),
+        ..RequestRow::blank(run_id, 1)
+    };
+    let requests = RequestRow::to_batch(&[RequestRow::blank(run_id, 0), wrong]).expect("batch");
+    spool
+        .append(Tag::Facts(Table::Requests), &requests)
+        .expect("append");
+    let run = RunRow::to_batch(&[run_row(run_id, None, Verdict::Passed)]).expect("batch");
+    spool.seal(&[(Table::Runs, run)]).expect("seal");
+    let folder = spool.folder().to_path_buf();
+    drop(spool);
+    for _ in 0..2 {
+        let spool = Spool::take_over(&folder).expect("no error").expect("free");
+        let refused = publish(spool, &place.warehouse).await;
+        let Err(PublishError::Row(error)) = refused else {
+            panic!("{refused:?}");
+        };
+        let said = "table `requests`: column `status`, row 1: `fine` is not one of ok";
+        assert!(error.to_string().starts_with(said), "{error}");
+    }
+    for table in [Table::Chunks, Table::Requests, Table::Runs] {
+        assert_eq!(count(&place.warehouse, table).await, 0, "{table}");
+    }
+    assert_eq!(crate::spool::list(&place.spools).expect("list").len(), 1);
 }

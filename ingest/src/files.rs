@@ -1,4 +1,4 @@
-//! Parquet files of one run's rows, and what the log says of them.
+//! Parquet files of a table's rows, and what the log says of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,14 +19,29 @@ use serde_json::{Map, Value, json};
 use crate::id::RunId;
 use crate::row::ColumnKind;
 use crate::table::Table;
-use crate::time::Timestamp;
+use crate::time::{Date, Timestamp};
 
-/// A file is closed, and the next begun, past this many bytes.
-const FILE_LIMIT: usize = 256 << 20;
-/// Rows and bytes of a row group, whichever is reached first. A row group waits in memory until it
-/// is whole, however long the lists in its rows are; so these bound what publishing takes.
-const ROW_GROUP_ROWS: usize = 65_536;
-const ROW_GROUP_BYTES: usize = 4 << 20;
+/// How large files and their parts get. A row group waits in memory until it is whole, however
+/// long the lists in its rows are; so these bound what writing takes.
+#[derive(Debug, Clone, Copy)]
+pub struct FileLimits {
+    /// A file is closed, and the next begun, past this many bytes.
+    pub file_bytes: usize,
+    /// Rows and bytes of a row group, whichever is reached first.
+    pub row_group_rows: usize,
+    /// See `row_group_rows`.
+    pub row_group_bytes: usize,
+}
+
+impl FileLimits {
+    /// For publishing, which goes on beside a measurement and takes little memory.
+    pub const PUBLISHED: Self = Self {
+        file_bytes: 256 << 20,
+        row_group_rows: 65_536,
+        row_group_bytes: 4 << 20,
+    };
+}
+
 /// Bytes and rows of a page. Until a page is whole its values wait as they are, lists with two
 /// levels a value, so pages of lists hold fewer rows.
 const PAGE_BYTES: usize = 256 << 10;
@@ -37,7 +52,7 @@ const LIST_PAGE_ROWS: usize = 1_000;
 const PART_BYTES: usize = 5 << 20;
 const PARTS_UNDER_WAY: usize = 1;
 
-fn properties(table: Table) -> WriterProperties {
+fn properties(table: Table, limits: FileLimits) -> WriterProperties {
     let level = ZstdLevel::try_new(3).expect("3 is a level of zstd");
     let page_rows = match table {
         Table::Chunks => LIST_PAGE_ROWS,
@@ -48,8 +63,8 @@ fn properties(table: Table) -> WriterProperties {
         .set_compression(Compression::ZSTD(level))
         .set_data_page_size_limit(PAGE_BYTES)
         .set_data_page_row_count_limit(page_rows)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
+        .set_max_row_group_row_count(Some(limits.row_group_rows))
+        .set_max_row_group_bytes(Some(limits.row_group_bytes));
     // Moments and durations hardly repeat: their differences are what is small.
     for column in table
         .columns()
@@ -134,15 +149,17 @@ impl FileStatistics {
     }
 }
 
-/// Writes the rows of one table and run, in one or more files.
-pub(crate) struct RunFiles {
+/// Writes rows of one table, and of one day where it is partitioned, in one or more files. No
+/// reader sees them until a commit names them.
+pub struct TableFiles {
     table: Table,
-    run_id: RunId,
-    /// Sets this publisher's files apart from those of another one.
-    publisher: String,
+    /// The day, where the table is partitioned.
+    date: Option<Date>,
+    /// What the names of the files begin with; no other writer has it.
+    stem: String,
     store: Arc<dyn ObjectStore>,
     file_schema: SchemaRef,
-    file_limit: usize,
+    limits: FileLimits,
     current: Option<OpenFile>,
     done: Vec<Add>,
 }
@@ -153,9 +170,16 @@ struct OpenFile {
     statistics: FileStatistics,
 }
 
-impl RunFiles {
+impl TableFiles {
+    /// Files with rows of `date`, whose names begin with `of` and end with something of their own.
     /// `store` is rooted at the table's folder.
-    pub(crate) fn new(table: Table, run_id: RunId, store: Arc<dyn ObjectStore>) -> Self {
+    pub fn new(
+        table: Table,
+        date: Date,
+        of: &str,
+        limits: FileLimits,
+        store: Arc<dyn ObjectStore>,
+    ) -> Self {
         let schema = table.arrow_schema();
         // The partition's value is in the log and in the path, not in the file.
         let fields: Vec<_> = schema
@@ -166,33 +190,29 @@ impl RunFiles {
             .collect();
         Self {
             table,
-            run_id,
-            publisher: RunId::new(Timestamp::now()).short(),
+            date: table.partitioned().then_some(date),
+            stem: format!("{of}-{}", RunId::new(Timestamp::now()).short()),
             store,
             file_schema: Arc::new(arrow::datatypes::Schema::new(fields)),
-            file_limit: FILE_LIMIT,
+            limits,
             current: None,
             done: Vec::new(),
         }
     }
 
     fn next_path(&self) -> String {
-        let Self {
-            run_id, publisher, ..
-        } = self;
-        let name = format!(
-            "part-{run_id}-{publisher}-{:04}.zstd.parquet",
-            self.done.len()
-        );
-        if self.table.partitioned() {
-            format!("date={}/{name}", run_id.date())
-        } else {
-            name
+        let name = format!("{}-{:04}.zstd.parquet", self.stem, self.done.len());
+        match self.date {
+            Some(date) => format!("date={date}/{name}"),
+            None => name,
         }
     }
 
     /// Appends rows, in the order in which they are to lie.
-    pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+    ///
+    /// # Errors
+    /// Storage refuses, or the batch has other columns.
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         let columns = self
             .file_schema
             .fields()
@@ -206,7 +226,7 @@ impl RunFiles {
                 Path::parse(&path).map_err(|error| ParquetError::External(error.into()))?;
             let upload = BufWriter::with_capacity(self.store.clone(), target, PART_BYTES)
                 .with_max_concurrency(PARTS_UNDER_WAY);
-            let properties = properties(self.table);
+            let properties = properties(self.table, self.limits);
             let writer =
                 AsyncArrowWriter::try_new(upload, self.file_schema.clone(), Some(properties))?;
             let statistics = FileStatistics::default();
@@ -219,7 +239,7 @@ impl RunFiles {
         let open = self.current.as_mut().expect("was just opened");
         open.statistics.add(self.table, &batch);
         open.writer.write(&batch).await?;
-        if open.writer.bytes_written() + open.writer.in_progress_size() > self.file_limit {
+        if open.writer.bytes_written() + open.writer.in_progress_size() > self.limits.file_bytes {
             self.close_current().await?;
         }
         Ok(())
@@ -230,11 +250,9 @@ impl RunFiles {
             return Ok(());
         };
         open.writer.finish().await?;
-        let date = self.run_id.date().to_string();
         let partition = self
-            .table
-            .partitioned()
-            .then(|| ("date".to_string(), Some(date)));
+            .date
+            .map(|date| ("date".to_string(), Some(date.to_string())));
         self.done.push(Add {
             path: open.path,
             partition_values: partition.into_iter().collect(),
@@ -248,7 +266,10 @@ impl RunFiles {
     }
 
     /// Closes the last file and says what to add to the log.
-    pub(crate) async fn finish(mut self) -> Result<Vec<Add>, ParquetError> {
+    ///
+    /// # Errors
+    /// Storage refuses.
+    pub async fn finish(mut self) -> Result<Vec<Add>, ParquetError> {
         self.close_current().await?;
         Ok(self.done)
     }
@@ -266,7 +287,7 @@ mod tests {
         let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
         let run_id = RunId::new(Timestamp::from_micros(1_700_000_000_000_000));
         let batch = chunks(run_id, 3..10);
-        let mut files = RunFiles::new(Table::Chunks, run_id, store.clone());
+        let mut files = files_of(run_id, store.clone());
         files.write(&batch).await.expect("write");
         let adds = files.finish().await.expect("finish");
         let [add] = &adds[..] else {
@@ -294,6 +315,11 @@ mod tests {
         assert_eq!(reader.metadata().file_metadata().num_rows(), 7);
     }
 
+    fn files_of(run_id: RunId, store: Arc<dyn ObjectStore>) -> TableFiles {
+        let (date, limits) = (run_id.date(), FileLimits::PUBLISHED);
+        TableFiles::new(Table::Chunks, date, "part", limits, store)
+    }
+
     fn chunks(run_id: RunId, ids: std::ops::Range<i64>) -> RecordBatch {
         let row = |request_id| ChunksRow {
             run_id,
@@ -314,7 +340,7 @@ mod tests {
     async fn statistics_are_those_of_all_batches_of_a_file() {
         let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
         let run_id = RunId::new(Timestamp::now());
-        let mut files = RunFiles::new(Table::Chunks, run_id, store);
+        let mut files = files_of(run_id, store);
         for ids in [4..9, 0..2, 20..30, 10..11] {
             files.write(&chunks(run_id, ids)).await.expect("write");
         }
@@ -332,8 +358,8 @@ mod tests {
     async fn a_full_file_is_followed_by_another_under_a_name_of_its_own() {
         let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
         let run_id = RunId::new(Timestamp::now());
-        let mut files = RunFiles::new(Table::Chunks, run_id, store.clone());
-        files.file_limit = 1;
+        let mut files = files_of(run_id, store.clone());
+        files.limits.file_bytes = 1;
         for ids in [0..3, 3..5, 5..9] {
             files.write(&chunks(run_id, ids)).await.expect("write");
         }
@@ -354,7 +380,7 @@ mod tests {
 
     #[test]
     fn moments_are_written_as_differences() {
-        let properties = properties(Table::Requests);
+        let properties = properties(Table::Requests, FileLimits::PUBLISHED);
         let sent = ColumnPath::from("sent_ns");
         assert_eq!(
             properties.encoding(&sent),

@@ -1,0 +1,92 @@
+//! One fault at each place where there can be one, one after another.
+
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use plimsoll_ingest::WarehouseStore;
+use plimsoll_ingest::delta::create_missing;
+
+use crate::faulty::{Fate, Faulty};
+use crate::place::{Seen, Waiting, location};
+use crate::random::{SHORT_ROUNDS, rounds};
+
+/// Of so many operations one is tried where there is little time.
+const SHORT_STEP: u64 = 9;
+
+/// A warehouse whose tables are there.
+async fn made() -> Arc<InMemory> {
+    let inner = Arc::new(InMemory::new());
+    let store = WarehouseStore::over(&location(), Faulty::healthy(inner.clone()));
+    create_missing(&store).await.expect("made");
+    inner
+}
+
+/// Publishes a run once for each operation that it takes, or for each so many of them, with that
+/// fate for that operation, and then once more with none.
+async fn at_each_operation(fate: Fate) {
+    let made = made().await;
+    // Each time another first one, so that all are met in a few rounds.
+    let step = if rounds() > SHORT_ROUNDS {
+        1
+    } else {
+        SHORT_STEP
+    };
+    let mut operation = fate as u64 % step;
+    loop {
+        let spools = tempfile::tempdir().expect("a folder");
+        let inner = Arc::new(made.fork());
+        let waiting = Waiting::new();
+        waiting.spool(spools.path());
+        let faulty = Faulty::at(inner.clone(), operation, fate);
+        waiting.publish(spools.path(), faulty.clone()).await;
+        let over = faulty.operations() <= operation;
+        // What is half done is seen by nobody.
+        Seen::by_a_reader(&inner).await.whole_runs();
+        faulty.settle().await;
+        if waiting.waits(spools.path()) {
+            let healthy = Faulty::healthy(inner.clone());
+            let published = waiting.publish(spools.path(), healthy).await;
+            assert!(published.is_some(), "operation {operation}: {fate:?}");
+        }
+        let seen = Seen::by_a_reader(&inner).await;
+        assert_eq!(seen.whole_runs(), 1, "operation {operation}: {fate:?}");
+        seen.holds(waiting);
+        if over {
+            break;
+        }
+        operation += step;
+    }
+    println!("{fate:?} at one in {step} of {operation} operations");
+    // Four commits, each with its look at the log before and after.
+    assert!(operation > 30, "{operation} operations");
+}
+
+#[tokio::test]
+async fn a_publisher_may_die_before_any_operation() {
+    at_each_operation(Fate::DiesBefore).await;
+}
+
+#[tokio::test]
+async fn a_publisher_may_die_after_any_operation() {
+    at_each_operation(Fate::DiesAfter).await;
+}
+
+#[tokio::test]
+async fn any_operation_may_be_refused() {
+    at_each_operation(Fate::Refused).await;
+}
+
+#[tokio::test]
+async fn the_answer_to_any_operation_may_be_lost() {
+    at_each_operation(Fate::AnswerLost).await;
+}
+
+#[tokio::test]
+async fn any_write_may_be_answered_with_a_conflict() {
+    at_each_operation(Fate::Conflict).await;
+}
+
+#[tokio::test]
+async fn any_write_may_be_late() {
+    at_each_operation(Fate::Late).await;
+}

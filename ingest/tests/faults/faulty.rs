@@ -1,0 +1,285 @@
+//! Object storage in memory that fails as storage over a network does, by a seed.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+/// What becomes of one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fate {
+    /// It is done, and answered.
+    Done,
+    /// It is not done: 503, or a connection that could not be made.
+    Refused,
+    /// It is done, and the answer is lost on the way back.
+    AnswerLost,
+    /// A write that is answered with 409 and not done.
+    Conflict,
+    /// A write that is given up by the client, and done some operations later.
+    Late,
+    /// Whoever asked dies before it is done.
+    DiesBefore,
+    /// Whoever asked dies when it was done.
+    DiesAfter,
+}
+
+/// How many operations a late write is late.
+const LATE_BY: u64 = 20;
+
+/// A write that storage will do yet.
+struct Pending {
+    /// It is done before the operation of this number.
+    at: u64,
+    location: Path,
+    payload: PutPayload,
+    mode: PutMode,
+}
+
+/// How operations are dealt their fates.
+enum Fates {
+    /// All are done.
+    Healthy,
+    /// One operation in so many meets a fate other than [`Fate::Done`].
+    Seeded { random: ChaCha8Rng, one_in: u32 },
+    /// The operation of this number has this fate, all others are done.
+    At { operation: u64, fate: Fate },
+}
+
+struct State {
+    fates: Fates,
+    operations: u64,
+    pending: Vec<Pending>,
+    met: Vec<Fate>,
+    /// Whoever had this way died: nothing of what it asks is done any more.
+    dead: bool,
+}
+
+/// Storage in memory whose operations meet fates.
+pub(crate) struct Faulty {
+    inner: Arc<InMemory>,
+    state: Mutex<State>,
+}
+
+impl fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Faulty")
+    }
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("faulty storage")
+    }
+}
+
+fn broken(what: &str) -> Error {
+    Error::Generic {
+        store: "faulty",
+        source: what.to_string().into(),
+    }
+}
+
+impl Faulty {
+    fn with(inner: Arc<InMemory>, fates: Fates) -> Arc<Self> {
+        let state = State {
+            fates,
+            operations: 0,
+            pending: Vec::new(),
+            met: Vec::new(),
+            dead: false,
+        };
+        Arc::new(Self {
+            inner,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// A way to `inner` on which all goes well.
+    pub(crate) fn healthy(inner: Arc<InMemory>) -> Arc<Self> {
+        Self::with(inner, Fates::Healthy)
+    }
+
+    /// A way to `inner` on which one operation in `one_in` goes wrong.
+    pub(crate) fn seeded(inner: Arc<InMemory>, seed: u64, one_in: u32) -> Arc<Self> {
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        Self::with(inner, Fates::Seeded { random, one_in })
+    }
+
+    /// A way to `inner` on which one operation has this fate.
+    pub(crate) fn at(inner: Arc<InMemory>, operation: u64, fate: Fate) -> Arc<Self> {
+        Self::with(inner, Fates::At { operation, fate })
+    }
+
+    /// How many operations there were.
+    pub(crate) fn operations(&self) -> u64 {
+        self.state.lock().expect("no test panics here").operations
+    }
+
+    /// The fates that were met, other than [`Fate::Done`].
+    pub(crate) fn met(&self) -> Vec<Fate> {
+        self.state.lock().expect("no test panics here").met.clone()
+    }
+
+    /// Deals the next operation its fate, and takes what was late until now.
+    fn deal(&self, writes: bool) -> (Fate, Vec<Pending>) {
+        let mut state = self.state.lock().expect("no test panics here");
+        let operation = state.operations;
+        state.operations += 1;
+        if state.dead {
+            return (Fate::Refused, Vec::new());
+        }
+        let fate = match &mut state.fates {
+            Fates::Healthy => Fate::Done,
+            Fates::At {
+                operation: at,
+                fate,
+            } if *at == operation => *fate,
+            Fates::At { .. } => Fate::Done,
+            Fates::Seeded { random, one_in } => match random.random_range(0..*one_in) {
+                0 => seeded_fate(random, writes),
+                _ => Fate::Done,
+            },
+        };
+        if fate != Fate::Done {
+            state.met.push(fate);
+        }
+        state.dead |= matches!(fate, Fate::DiesBefore | Fate::DiesAfter);
+        let pending = std::mem::take(&mut state.pending);
+        let (due, later): (Vec<_>, Vec<_>) =
+            pending.into_iter().partition(|write| write.at <= operation);
+        state.pending = later;
+        (fate, due)
+    }
+
+    /// The next operation's fate.
+    async fn fate(&self, writes: bool) -> Fate {
+        let (fate, due) = self.deal(writes);
+        self.write(due).await;
+        fate
+    }
+
+    async fn write(&self, due: Vec<Pending>) {
+        for write in due {
+            let options = PutOptions::from(write.mode);
+            let put = self.inner.put_opts(&write.location, write.payload, options);
+            // Nobody waits for its answer any more.
+            drop(put.await);
+        }
+    }
+
+    /// Does all that is late yet: it may be done after whoever asked is gone.
+    pub(crate) async fn settle(&self) {
+        let due = std::mem::take(&mut self.state.lock().expect("no test panics here").pending);
+        self.write(due).await;
+    }
+
+    /// What a reading operation, or one without conditions, comes to.
+    async fn meet<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
+        match self.fate(false).await {
+            Fate::Done => operation.await,
+            Fate::AnswerLost | Fate::DiesAfter => {
+                drop(operation.await);
+                Err(broken("connection reset"))
+            }
+            Fate::Refused | Fate::Conflict | Fate::Late | Fate::DiesBefore => Err(broken("503")),
+        }
+    }
+}
+
+fn seeded_fate(random: &mut ChaCha8Rng, writes: bool) -> Fate {
+    const READS: [Fate; 3] = [Fate::Refused, Fate::AnswerLost, Fate::DiesBefore];
+    const WRITES: [Fate; 6] = [
+        Fate::Refused,
+        Fate::AnswerLost,
+        Fate::Conflict,
+        Fate::Late,
+        Fate::DiesBefore,
+        Fate::DiesAfter,
+    ];
+    let fates: &[Fate] = if writes { &WRITES } else { &READS };
+    fates[random.random_range(0..fates.len())]
+}
+
+#[async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        match self.fate(true).await {
+            Fate::Done => self.inner.put_opts(location, payload, options).await,
+            Fate::AnswerLost | Fate::DiesAfter => {
+                drop(self.inner.put_opts(location, payload, options).await);
+                Err(broken("connection reset"))
+            }
+            Fate::Refused | Fate::DiesBefore => Err(broken("503")),
+            Fate::Conflict => Err(Error::AlreadyExists {
+                path: location.to_string(),
+                source: "409".into(),
+            }),
+            Fate::Late => {
+                let mut state = self.state.lock().expect("no test panics here");
+                let at = state.operations + LATE_BY;
+                state.pending.push(Pending {
+                    at,
+                    location: location.clone(),
+                    payload,
+                    mode: options.mode,
+                });
+                Err(broken("timed out"))
+            }
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.meet(self.inner.put_multipart_opts(location, options))
+            .await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.meet(self.inner.get_opts(location, options)).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        // A list fails as a whole or not at all; what is late waits for another operation.
+        let (fate, late) = self.deal(false);
+        let mut state = self.state.lock().expect("no test panics here");
+        state.pending.extend(late);
+        match fate {
+            Fate::Done => self.inner.list(prefix),
+            _ => stream::once(async { Err(broken("503")) }).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.meet(self.inner.list_with_delimiter(prefix)).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.meet(self.inner.copy_opts(from, to, options)).await
+    }
+}

@@ -1,0 +1,9 @@
+//! Publishing over storage that fails: whatever goes wrong, and whoever dies when, each run is in
+//! the warehouse once and whole in the end, and no reader sees half of one on the way.
+//!
+//! `PLIMSOLL_FAULT_ROUNDS` sets how many random rounds are run; `cargo xtask torture` sets many.
+
+mod deaths;
+mod faulty;
+mod place;
+mod random;

@@ -1,0 +1,170 @@
+//! `plimsoll warehouse`: makes a warehouse, and keeps it small and quick.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use plimsoll_ingest::{Table, WarehouseStore, delta, storage};
+use plimsoll_warehouse::{Chore, Done, maintain};
+use serde_json::{Value, json};
+
+use super::reading::{block_on, options};
+use crate::failure::{Exit, Failure, chain};
+use crate::settings::Settings;
+use crate::terminal::Console;
+use crate::terminal::table::{Align, Heading, layout};
+
+/// Files that no version needs stay for so long: longer than any run and its
+/// retries take to publish, and than anybody reads an old version.
+const VACUUM_AFTER: Duration = Duration::from_secs(7 * 86_400);
+
+/// The shortest time after which files may be deleted.
+const SHORTEST: Duration = Duration::from_secs(86_400);
+
+/// The arguments of `warehouse`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plimsoll warehouse init --warehouse s3://bucket/plimsoll
+  plimsoll warehouse optimize
+  plimsoll warehouse optimize --retention requests=90d,ticks=1y
+  plimsoll warehouse vacuum --dry-run
+
+optimize puts the small files of past days together, takes out days that are
+past their retention, and sums up the tables' logs; vacuum then deletes the
+files that no version of a table has needed for a week. Whoever reads or writes
+meanwhile does not notice. One process at a time does either: the warehouse
+itself holds the lease.")]
+pub(crate) struct WarehouseArgs {
+    /// What to do
+    #[arg(value_name = "ACTION", hide_possible_values = true, help = ACTIONS)]
+    action: Action,
+    /// vacuum: delete what nothing has needed for TIME [7d]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    older_than: Option<Duration>,
+    /// vacuum: only say how many files would be deleted
+    #[arg(long)]
+    dry_run: bool,
+}
+
+const ACTIONS: &str = "init: make it; optimize: keep it quick; vacuum: delete files";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Action {
+    /// Make the tables that are missing, and add columns that an earlier release did not have
+    Init,
+    /// Put small files together, take out old days, sum up logs
+    Optimize,
+    /// Delete files that nothing needs
+    Vacuum,
+}
+
+/// Does one action.
+pub(crate) fn execute(
+    args: &WarehouseArgs,
+    settings: &Settings,
+    console: &Console,
+) -> Result<Exit, Failure> {
+    let of_vacuum = args.older_than.is_some() || args.dry_run;
+    if of_vacuum && args.action != Action::Vacuum {
+        return Err(Failure::usage(
+            "--older-than and --dry-run are of `warehouse vacuum`",
+            "leave them out",
+        ));
+    }
+    match args.action {
+        Action::Init => block_on(init(settings, console)),
+        Action::Optimize => {
+            let retention = settings.retention.clone();
+            let done = block_on(chore(settings, console, Chore::Optimize { retention }))?;
+            tell(
+                &done,
+                "nothing to do: the warehouse is as quick as it gets",
+                console,
+            )
+        }
+        Action::Vacuum => {
+            let older_than = args.older_than.unwrap_or(VACUUM_AFTER);
+            if older_than < SHORTEST {
+                return Err(Failure::usage(
+                    "--older-than is shorter than a day",
+                    "files of a run that is published just now would be taken for leftovers",
+                ));
+            }
+            let vacuum = Chore::Vacuum {
+                older_than,
+                dry_run: args.dry_run,
+            };
+            let done = block_on(chore(settings, console, vacuum))?;
+            tell(&done, "nothing to delete", console)
+        }
+    }
+}
+
+async fn init(settings: &Settings, console: &Console) -> Result<Exit, Failure> {
+    let location = &settings.warehouse;
+    let unusable = |error: &(dyn std::error::Error + 'static)| {
+        let help = storage::help(error).unwrap_or("choose a place that this user may write");
+        Failure::failed(chain(error), help)
+    };
+    let store = WarehouseStore::connect(location).map_err(|error| unusable(&error))?;
+    let making = delta::create_missing(&store);
+    console
+        .during("making the tables", making)
+        .await
+        .map_err(|error| unusable(&error))?;
+    if console.json {
+        console.json(&json!({"warehouse": location.to_string(), "tables": Table::ALL.len()}))?;
+    } else {
+        console.result(&format!("{location} holds {} tables", Table::ALL.len()))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn chore(
+    settings: &Settings,
+    console: &Console,
+    chore: Chore,
+) -> Result<Vec<(Table, Done)>, Failure> {
+    let working = maintain(&settings.warehouse, options(settings), chore);
+    let done = console.during("maintaining the warehouse", working).await;
+    done.map_err(|error| Failure::failed(&error, error.help()))
+}
+
+fn tell(done: &[(Table, Done)], nothing: &str, console: &Console) -> Result<Exit, Failure> {
+    if console.json {
+        let tables: Vec<Value> = done.iter().map(json_of).collect();
+        console.json(&json!({ "tables": tables }))?;
+    } else if done.is_empty() {
+        console.result(nothing)?;
+    } else {
+        let rows: Vec<_> = done
+            .iter()
+            .map(|(table, done)| [table.to_string(), done.to_string()])
+            .collect();
+        console.result(&layout(&HEADINGS, &rows, console.stdout.width))?;
+    }
+    Ok(Exit::Done)
+}
+
+const HEADINGS: [Heading; 2] = {
+    const fn heading(text: &'static str) -> Heading {
+        Heading {
+            text,
+            align: Align::Left,
+            may_be_cut: false,
+        }
+    }
+    [heading("table"), heading("done")]
+};
+
+fn json_of((table, done): &(Table, Done)) -> Value {
+    json!({
+        "table": table.to_string(),
+        "files_before": done.compacted.0,
+        "files_after": done.compacted.1,
+        "files_expired": done.expired,
+        "checkpoint": done.checkpoint,
+        "log_entries_deleted": done.log_entries,
+        "files_deleted": done.vacuumed,
+    })
+}

@@ -1,0 +1,34 @@
+//! `cargo xtask torture`: the tests of faults, for as long as one likes.
+//!
+//! The same tests run with every other one, in a few rounds.
+
+use anyhow::Result;
+
+use crate::cargo::cargo;
+use crate::steps::Steps;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Random rounds; past a few, every place where there can be a fault is tried as well
+    #[arg(long, default_value_t = 25)]
+    rounds: u32,
+}
+
+/// Runs the tests of faults, and says what they met.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut steps = Steps::default();
+    let mut command = cargo("test");
+    command
+        .args([
+            "--locked",
+            "--package",
+            "plimsoll-ingest",
+            "--test",
+            "faults",
+        ])
+        .args(["--", "--nocapture"])
+        .env("PLIMSOLL_FAULT_ROUNDS", args.rounds.to_string());
+    let outcome = steps.run("faults while publishing", &mut command);
+    print!("{}", steps.summary());
+    outcome
+}
