@@ -61,6 +61,8 @@ pub(crate) struct ServeSettings {
     pub(crate) chosen: bool,
     /// How many rows an answer may have.
     pub(crate) max_rows: usize,
+    /// How often the warehouse is maintained; `None` for never.
+    pub(crate) maintain: Option<Duration>,
 }
 
 impl Settings {
@@ -116,6 +118,10 @@ impl Settings {
                 chosen: layers.value(Key::ServeListen).source != Source::Default,
                 max_rows: layers.parse(Key::ServeMaxRows, |text| {
                     text.parse().map_err(|_| "it is no whole number")
+                })?,
+                maintain: layers.parse(Key::ServeMaintain, |text| match text {
+                    "off" => Ok(None),
+                    time => timeout(time).map(Some),
                 })?,
             },
             place_flags: layers

@@ -1,5 +1,7 @@
 //! `plimsoll serve`: the warehouse over HTTP.
 
+mod upkeep;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupts;
 use crate::settings::{ServeSettings, Settings};
 use crate::terminal::{Console, say};
+use upkeep::maintain_always;
 
 /// The arguments of `serve`; the rest are settings.
 #[derive(Debug, Args)]
@@ -28,7 +31,8 @@ Examples:
        -H 'content-type: application/json'
 
 Nobody is asked who they are: stay on 127.0.0.1, or put a proxy in front that
-does. Runs that crashes leave behind are published, now and every minute.")]
+does. Runs that crashes leave behind are published, now and every minute, and
+the warehouse is maintained as by `plimsoll warehouse optimize` and `vacuum`.")]
 pub(crate) struct ServeArgs {}
 
 /// Serves until the user ends it.
@@ -69,6 +73,7 @@ async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
     let served = tokio::select! {
         served = api::serve(listener, Arc::new(warehouse), options, ended) => served,
         never = recover_always(settings, console) => match never {},
+        never = maintain_always(settings, console) => match never {},
     };
     served.map_err(|error| {
         Failure::failed(
@@ -136,6 +141,7 @@ mod tests {
             listen,
             chosen,
             max_rows: 1,
+            maintain: None,
         }
     }
 

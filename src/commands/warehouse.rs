@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use plimsoll_ingest::{Table, WarehouseStore, delta, storage};
-use plimsoll_warehouse::{Chore, Done, maintain};
+use plimsoll_warehouse::{Checked, Chore, Done, Finding, Severity, maintain};
 use serde_json::{Value, json};
 
-use super::reading::{block_on, options};
+use super::reading::{block_on, options, unreadable};
+use super::recovery::recover;
 use crate::failure::{Exit, Failure, chain};
 use crate::settings::Settings;
 use crate::terminal::Console;
@@ -15,7 +16,7 @@ use crate::terminal::table::{Align, Heading, layout};
 
 /// Files that no version needs stay for so long: longer than any run and its
 /// retries take to publish, and than anybody reads an old version.
-const VACUUM_AFTER: Duration = Duration::from_secs(7 * 86_400);
+pub(crate) const VACUUM_AFTER: Duration = Duration::from_secs(7 * 86_400);
 
 /// The shortest time after which files may be deleted.
 const SHORTEST: Duration = Duration::from_secs(86_400);
@@ -25,10 +26,14 @@ const SHORTEST: Duration = Duration::from_secs(86_400);
 #[command(after_long_help = "\
 Examples:
   plimsoll warehouse init --warehouse s3://bucket/plimsoll
+  plimsoll warehouse check
   plimsoll warehouse optimize
   plimsoll warehouse optimize --retention requests=90d,ticks=1y
   plimsoll warehouse vacuum --dry-run
 
+init makes the tables that are missing; so does the first run.
+check reads what the files and the keys of all rows say, publishes runs that a
+crash left in the spool, and ends with 1 where something is broken.
 optimize puts the small files of past days together, takes out days that are
 past their retention, and sums up the tables' logs; vacuum then deletes the
 files that no version of a table has needed for a week. Whoever reads or writes
@@ -46,12 +51,14 @@ pub(crate) struct WarehouseArgs {
     dry_run: bool,
 }
 
-const ACTIONS: &str = "init: make it; optimize: keep it quick; vacuum: delete files";
+const ACTIONS: &str = "init, check, optimize or vacuum (see --help)";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Action {
     /// Make the tables that are missing, and add columns that an earlier release did not have
     Init,
+    /// Look whether everything is there, whole, and once
+    Check,
     /// Put small files together, take out old days, sum up logs
     Optimize,
     /// Delete files that nothing needs
@@ -73,6 +80,7 @@ pub(crate) fn execute(
     }
     match args.action {
         Action::Init => block_on(init(settings, console)),
+        Action::Check => block_on(check(settings, console)),
         Action::Optimize => {
             let retention = settings.retention.clone();
             let done = block_on(chore(settings, console, Chore::Optimize { retention }))?;
@@ -118,6 +126,61 @@ async fn init(settings: &Settings, console: &Console) -> Result<Exit, Failure> {
         console.result(&format!("{location} holds {} tables", Table::ALL.len()))?;
     }
     Ok(Exit::Done)
+}
+
+async fn check(settings: &Settings, console: &Console) -> Result<Exit, Failure> {
+    recover(settings, console).await;
+    let looking = plimsoll_warehouse::check(
+        &settings.warehouse,
+        options(settings),
+        settings.retention.clone(),
+    );
+    let checked = console
+        .during("looking at every file and row", looking)
+        .await;
+    let checked = checked.map_err(|error| unreadable(&error))?;
+    let sound = checked.is_sound();
+    if console.json {
+        console.json(&json!({
+            "sound": sound,
+            "tables": checked.tables,
+            "files": checked.files,
+            "runs": checked.runs,
+            "findings": checked.findings.iter().map(json_of_finding).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        for finding in &checked.findings {
+            let word = word_of(finding.severity);
+            console.result(&format!("{word}: {finding}\n  help: {}", finding.help))?;
+        }
+        let Checked {
+            tables,
+            files,
+            runs,
+            ..
+        } = &checked;
+        let judged = if sound { "sound" } else { "not sound" };
+        console.result(&format!(
+            "{judged}: {tables} tables, {files} files, {runs} runs"
+        ))?;
+    }
+    Ok(if sound { Exit::Done } else { Exit::Failed })
+}
+
+fn word_of(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Broken => "broken",
+        Severity::Note => "note",
+    }
+}
+
+fn json_of_finding(finding: &Finding) -> Value {
+    json!({
+        "severity": word_of(finding.severity),
+        "table": finding.table.to_string(),
+        "what": finding.what,
+        "help": finding.help,
+    })
 }
 
 async fn chore(

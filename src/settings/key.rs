@@ -22,6 +22,8 @@ pub(crate) enum Key {
     ServeListen,
     /// How many rows one answer of `serve` may have.
     ServeMaxRows,
+    /// How often `serve` maintains the warehouse.
+    ServeMaintain,
 }
 
 /// Which commands have the setting's flag.
@@ -51,7 +53,7 @@ pub(crate) struct Entry {
 
 impl Key {
     /// Every setting, in the order in which help texts list them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Warehouse,
         Self::Spool,
         Self::Retention,
@@ -60,6 +62,7 @@ impl Key {
         Self::SqlMemory,
         Self::ServeListen,
         Self::ServeMaxRows,
+        Self::ServeMaintain,
     ];
 
     /// What there is to know of it.
@@ -84,7 +87,7 @@ impl Key {
             Self::Retention => Entry {
                 name: "retention",
                 flag: "retention",
-                scope: Scope::Commands(&["warehouse"]),
+                scope: Scope::Commands(&["warehouse", "serve"]),
                 value_name: "LIST",
                 default: "requests=180d,chunks=30d",
                 doc: "How long rows are kept",
@@ -128,6 +131,14 @@ impl Key {
                 value_name: "N",
                 default: "1000000",
                 doc: "Return at most N rows in an answer",
+            },
+            Self::ServeMaintain => Entry {
+                name: "serve.maintain",
+                flag: "maintain",
+                scope: Scope::Commands(&["serve"]),
+                value_name: "TIME",
+                default: "1h",
+                doc: "Maintain the warehouse this often, or `off`",
             },
         }
     }

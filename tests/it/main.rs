@@ -19,5 +19,6 @@ mod quickstart;
 mod served;
 mod simulated;
 mod tidy;
+mod upkeep;
 mod whole_path;
 mod workspace;

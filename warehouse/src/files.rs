@@ -146,13 +146,29 @@ impl FileList {
 
     /// The rows of the file, where the log says.
     pub(crate) fn rows(&self, file: usize) -> Option<usize> {
-        let rows = self
-            .actions
-            .column_by_name("num_records")?
-            .as_primitive_opt::<Int64Type>()?;
-        rows.is_valid(file)
-            .then(|| usize::try_from(rows.value(file)).ok())
-            .flatten()
+        usize::try_from(self.integer("num_records", file)?).ok()
+    }
+
+    /// The file's size in bytes, where the log says.
+    pub(crate) fn size(&self, file: usize) -> Option<u64> {
+        u64::try_from(self.integer("size_bytes", file)?).ok()
+    }
+
+    /// When the file was written, in ms since the epoch, where the log says.
+    pub(crate) fn modified_ms(&self, file: usize) -> Option<i64> {
+        self.integer("modification_time", file)
+    }
+
+    /// The bounds of an integer column in the file, where the log says.
+    pub(crate) fn integer_bounds(&self, file: usize, column: &str) -> Option<(i64, i64)> {
+        let bound = |side: &str| self.integer(&format!("{side}.{column}"), file);
+        Some((bound("min")?, bound("max")?))
+    }
+
+    fn integer(&self, name: &str, file: usize) -> Option<i64> {
+        let column = self.actions.column_by_name(name)?;
+        let column = column.as_primitive_opt::<Int64Type>()?;
+        column.is_valid(file).then(|| column.value(file))
     }
 
     /// The value of a partition column for each file.
@@ -179,17 +195,10 @@ impl FileList {
                 None => Ok(ScalarValue::Null),
             })
             .collect::<Result<Vec<_>>>()?;
-        let integer = |name: &str| {
-            let column = self
-                .actions
-                .column_by_name(name)?
-                .as_primitive_opt::<Int64Type>()?;
-            Some(column.value(file))
-        };
-        let size = integer("size_bytes")
-            .and_then(|size| u64::try_from(size).ok())
-            .unwrap_or(0);
-        let modified = integer("modification_time").and_then(DateTime::from_timestamp_millis);
+        let size = self.size(file).unwrap_or(0);
+        let modified = self
+            .modified_ms(file)
+            .and_then(DateTime::from_timestamp_millis);
         let meta = ObjectMeta {
             location: self.paths[file].clone(),
             last_modified: modified.unwrap_or_default(),

@@ -13,6 +13,7 @@
 //! files in `views/`.
 
 mod catalog;
+mod check;
 mod engine;
 mod error;
 mod files;
@@ -34,6 +35,7 @@ mod stream;
 mod views;
 mod warehouse;
 
+pub use check::{Checked, Finding, Severity, check};
 pub use engine::WarehouseOptions;
 pub use error::{OpenError, QueryError};
 pub use format::Format;

@@ -22,8 +22,8 @@ use crate::engine::{Engine, WarehouseOptions};
 use crate::error::OpenError;
 use crate::runtime::QueryRuntime;
 
-mod commit;
-mod compact;
+pub(crate) mod commit;
+pub(crate) mod compact;
 mod expire;
 mod lease;
 mod vacuum;

@@ -15,7 +15,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::collect;
 use datafusion::scalar::ScalarValue;
-use plimsoll_ingest::{Table, WarehouseStore, storage};
+use plimsoll_ingest::{Table, WarehouseLocation, WarehouseStore, storage};
 use tokio::sync::OnceCell;
 
 use crate::catalog::Catalog;
@@ -121,19 +121,25 @@ impl Snapshots {
             .expect("nobody else holds this set, and each table is set once");
     }
 
+    /// Where the warehouse lies.
+    pub(crate) fn location(&self) -> &WarehouseLocation {
+        self.store.location()
+    }
+
     /// Whether the place holds a warehouse: a table of runs.
     pub(crate) fn exists(&self) -> bool {
         self.exists
     }
 
-    async fn snapshot(&self, table: Table) -> Result<&TableSnapshot, OpenError> {
+    /// A table at its version in this set.
+    pub(crate) async fn snapshot(&self, table: Table) -> Result<&TableSnapshot, OpenError> {
         self.tables[&table]
             .get_or_try_init(|| TableSnapshot::open(&self.store, table))
             .await
     }
 
     /// The keys of the runs that have a row in `runs`.
-    async fn run_keys(&self) -> Result<&RunKeys, OpenError> {
+    pub(crate) async fn run_keys(&self) -> Result<&RunKeys, OpenError> {
         self.run_keys
             .get_or_try_init(|| self.read_run_keys(None))
             .await
@@ -224,7 +230,7 @@ impl Snapshots {
 
 #[cfg(test)]
 mod tests {
-    use plimsoll_ingest::{WarehouseLocation, delta};
+    use plimsoll_ingest::delta;
 
     use super::*;
     use crate::engine::WarehouseOptions;

@@ -51,7 +51,10 @@ enum Fates {
     /// All are done.
     Healthy,
     /// One operation in so many meets a fate other than [`Fate::Done`].
-    Seeded { random: ChaCha8Rng, one_in: u32 },
+    Seeded {
+        random: Box<ChaCha8Rng>,
+        one_in: u32,
+    },
     /// The operation of this number has this fate, all others are done.
     At { operation: u64, fate: Fate },
 }
@@ -112,7 +115,7 @@ impl Faulty {
 
     /// A way to `inner` on which one operation in `one_in` goes wrong.
     pub(crate) fn seeded(inner: Arc<InMemory>, seed: u64, one_in: u32) -> Arc<Self> {
-        let random = ChaCha8Rng::seed_from_u64(seed);
+        let random = Box::new(ChaCha8Rng::seed_from_u64(seed));
         Self::with(inner, Fates::Seeded { random, one_in })
     }
 

@@ -1,13 +1,12 @@
 //! Commits of maintenance, and what sums up the log.
 
-use std::sync::Arc;
-
 use deltalake_core::DeltaTable;
 use deltalake_core::checkpoints::{cleanup_metadata, create_checkpoint};
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Transaction};
 use deltalake_core::protocol::DeltaOperation;
-use plimsoll_ingest::{Table, Timestamp, delta};
+use object_store::ObjectStoreExt as _;
+use plimsoll_ingest::{Table, Timestamp, WarehouseStore, delta};
 
 use super::{MaintenanceError, Work};
 
@@ -62,7 +61,8 @@ pub(super) async fn sum_up(work: &Work, table: Table) -> Result<(bool, usize), M
         return Ok((false, 0));
     };
     let version = delta.version().unwrap_or_default();
-    let last = last_checkpoint(work, table).await?;
+    let last = last_checkpoint(&work.store, table).await;
+    let last = last.map_err(MaintenanceError::storage)?;
     if version < last + ENTRIES_PER_CHECKPOINT {
         return Ok((false, 0));
     }
@@ -74,18 +74,18 @@ pub(super) async fn sum_up(work: &Work, table: Table) -> Result<(bool, usize), M
 }
 
 /// The version that the newest checkpoint sums up to; 0 where there is none.
-async fn last_checkpoint(work: &Work, table: Table) -> Result<u64, MaintenanceError> {
-    let place = work
-        .store
-        .path(&format!("{}/_delta_log/_last_checkpoint", table.path()));
-    let objects = Arc::clone(work.store.objects());
-    let found = match object_store::ObjectStoreExt::get(&objects, &place).await {
+pub(crate) async fn last_checkpoint(
+    store: &WarehouseStore,
+    table: Table,
+) -> object_store::Result<u64> {
+    let place = store.path(&format!("{}/_delta_log/_last_checkpoint", table.path()));
+    let found = match store.objects().get(&place).await {
         Ok(found) => found,
         Err(object_store::Error::NotFound { .. }) => return Ok(0),
-        Err(error) => return Err(MaintenanceError::storage(error)),
+        Err(error) => return Err(error),
     };
-    let bytes = found.bytes().await.map_err(MaintenanceError::storage)?;
-    let hint: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(MaintenanceError::storage)?;
+    let bytes = found.bytes().await?;
+    // A hint that cannot be read is none: readers go without it, too.
+    let hint: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
     Ok(hint["version"].as_u64().unwrap_or_default())
 }

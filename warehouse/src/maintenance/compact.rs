@@ -21,7 +21,7 @@ use crate::provider::FileTable;
 use crate::snapshots::{RunKeys, TableSnapshot};
 
 /// Files as large as this are left as they are.
-const SMALL: i64 = 96 << 20;
+pub(crate) const SMALL: i64 = 96 << 20;
 
 /// A table of one folder is put together when it has so many small files: it
 /// would else be written anew each time for one more run.

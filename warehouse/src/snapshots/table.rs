@@ -92,6 +92,12 @@ impl TableSnapshot {
         self.delta.is_some()
     }
 
+    /// The version of its log; 0 where there is no such table.
+    pub(crate) fn version(&self) -> u64 {
+        let version = self.delta.as_ref().and_then(DeltaTable::version);
+        version.unwrap_or_default()
+    }
+
     /// The columns, and which of them are partitions.
     pub(crate) fn columns(&self) -> &TableColumns {
         &self.columns

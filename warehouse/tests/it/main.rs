@@ -1,5 +1,6 @@
 //! The warehouse over real Delta tables in temporary folders.
 
+mod check;
 mod figures;
 mod formats;
 mod guards;

@@ -1,0 +1,163 @@
+//! Whether a warehouse is what it promises to be.
+//!
+//! - Every table can be opened and is ours; every file that its log names is
+//!   there, whole, and holds the rows and bounds that the log says.
+//! - Every run that is visible is whole and there once.
+//! - Nothing waits to be tidied up that ought to be.
+//!
+//! It reads the footers of all files, and the keys of all rows; it changes
+//! nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use plimsoll_ingest::{Table, WarehouseLocation, WarehouseStore, storage};
+
+use crate::engine::{Engine, WarehouseOptions};
+use crate::error::OpenError;
+use crate::maintenance::Retention;
+use crate::runtime::QueryRuntime;
+use crate::snapshots::Snapshots;
+
+mod footers;
+mod rows;
+mod upkeep;
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Answers may be wrong, or cannot be given.
+    Broken,
+    /// Answers are right; something ought to be done all the same.
+    Note,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// The table.
+    pub table: Table,
+    /// What is found.
+    pub what: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.table, self.what)
+    }
+}
+
+impl Finding {
+    fn broken(table: Table, what: impl Into<String>, help: &str) -> Self {
+        Self {
+            severity: Severity::Broken,
+            table,
+            what: what.into(),
+            help: help.to_string(),
+        }
+    }
+
+    fn note(table: Table, what: impl Into<String>, help: &str) -> Self {
+        Self {
+            severity: Severity::Note,
+            ..Self::broken(table, what, help)
+        }
+    }
+}
+
+/// What was looked at, and what was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Tables that are there.
+    pub tables: usize,
+    /// Files that their logs name.
+    pub files: usize,
+    /// Runs that are visible.
+    pub runs: usize,
+    /// What is not as it should be, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Checked {
+    /// Whether nothing is broken.
+    pub fn is_sound(&self) -> bool {
+        let mut findings = self.findings.iter();
+        findings.all(|finding| finding.severity == Severity::Note)
+    }
+}
+
+/// Looks through the warehouse at `location`, on threads of its own.
+///
+/// # Errors
+/// Only where nothing can be looked at: no way to the storage, or no threads.
+pub async fn check(
+    location: &WarehouseLocation,
+    options: WarehouseOptions,
+    retention: Retention,
+) -> Result<Checked, OpenError> {
+    let runtime = QueryRuntime::start(options.threads)?;
+    let location = location.clone();
+    let mut work = runtime.spawn(async move {
+        let store = WarehouseStore::connect(&location).map_err(|error| OpenError::Storage {
+            reason: error.to_string(),
+            help: storage::help(&error).unwrap_or("check the warehouse's URL"),
+        })?;
+        let engine = Arc::new(Engine::new(&store, &options)?);
+        let snapshots = Arc::new(Snapshots::unopened(&store, &engine).await?);
+        let mut checked = look(&store, &snapshots, &retention).await?;
+        checked.findings.sort_by_key(|finding| finding.severity);
+        Ok(checked)
+    });
+    (&mut work.handle)
+        .await
+        .map_err(|panic| OpenError::Engine {
+            reason: panic.to_string(),
+        })?
+}
+
+async fn look(
+    store: &WarehouseStore,
+    snapshots: &Arc<Snapshots>,
+    retention: &Retention,
+) -> Result<Checked, OpenError> {
+    let mut checked = Checked::default();
+    if !snapshots.exists() {
+        return Ok(checked);
+    }
+    // A query needs all tables that it names; where one is broken the rest is not asked.
+    let mut all_open = true;
+    for table in Table::ALL.iter().copied() {
+        match snapshots.snapshot(table).await {
+            Ok(snapshot) if snapshot.exists() => {
+                checked.tables += 1;
+                checked.files += snapshot.files().len();
+                let wrong = footers::check(store, table, snapshot.files()).await;
+                all_open &= wrong.is_empty();
+                checked.findings.extend(wrong);
+                let upkeep = upkeep::check(store, snapshots, table, retention).await?;
+                checked.findings.extend(upkeep);
+            }
+            Ok(_) => checked.findings.push(Finding::note(
+                table,
+                "there is no such table yet",
+                "`plimsoll warehouse init` makes it, and so does the next run",
+            )),
+            Err(error) => {
+                all_open = false;
+                let (what, help) = (error.to_string(), error.help());
+                checked.findings.push(Finding::broken(table, what, &help));
+            }
+        }
+    }
+    if all_open {
+        checked.runs = rows::count_runs(snapshots).await?;
+        checked
+            .findings
+            .extend(rows::check(snapshots, retention).await?);
+    }
+    Ok(checked)
+}

@@ -1,0 +1,207 @@
+//! What `check` finds, by breaking warehouses one way at a time.
+
+use std::path::PathBuf;
+
+use plimsoll_ingest::{RunId, Table};
+use plimsoll_warehouse::{Checked, Retention, Severity, WarehouseOptions, check};
+
+use crate::place::{Place, at, id, request, run, stage};
+
+async fn checked(place: &Place) -> Checked {
+    let options = WarehouseOptions {
+        threads: 2,
+        ..WarehouseOptions::default()
+    };
+    check(&place.location, options, Retention::default())
+        .await
+        .expect("it can be looked at")
+}
+
+/// A run of yesterday with a stage and two requests.
+async fn measured(place: &Place, fill: u8) -> RunId {
+    let yesterday = plimsoll_ingest::Timestamp::now().micros() - 86_400_000_000;
+    let run_id = id(plimsoll_ingest::Timestamp::from_micros(yesterday), fill);
+    place
+        .append(&[request(run_id, 0), request(run_id, 1)])
+        .await;
+    let sent = plimsoll_ingest::StageRow {
+        sent: 2,
+        ok: 2,
+        ..stage(run_id, 0, "steady")
+    };
+    place.append(&[sent]).await;
+    place.append(&[run(run_id, "m")]).await;
+    run_id
+}
+
+/// What is broken, one line each.
+fn broken(checked: &Checked) -> Vec<String> {
+    let findings = checked.findings.iter();
+    let broken = findings.filter(|finding| finding.severity == Severity::Broken);
+    broken.map(ToString::to_string).collect()
+}
+
+/// The only data file of a table.
+fn file_of(place: &Place, table: Table) -> PathBuf {
+    fn files(folder: PathBuf, found: &mut Vec<PathBuf>) {
+        for entry in folder.read_dir().expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => files(path, found),
+                false if path.extension().is_some_and(|end| end == "parquet") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    files(place.warehouse().join(table.path()), &mut found);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+#[tokio::test]
+async fn a_sound_warehouse_is_called_so() {
+    let place = Place::new();
+    assert_eq!(
+        checked(&place).await,
+        Checked::default(),
+        "nothing is there"
+    );
+    measured(&place, 1).await;
+    measured(&place, 2).await;
+    let checked = checked(&place).await;
+    assert!(checked.is_sound(), "{checked:?}");
+    assert_eq!((checked.runs, checked.files, checked.tables), (2, 6, 3));
+    let missing = checked
+        .findings
+        .iter()
+        .filter(|finding| finding.what.contains("no such table"));
+    assert_eq!(missing.count(), Table::ALL.len() - 3);
+}
+
+#[tokio::test]
+async fn files_that_are_missing_torn_or_replaced_are_named() {
+    type Change = fn(&PathBuf);
+    let cases: [(Change, &str); 3] = [
+        (
+            |file| std::fs::remove_file(file).expect("removed"),
+            "is missing",
+        ),
+        (
+            |file| {
+                let bytes = std::fs::read(file).expect("bytes");
+                std::fs::write(file, &bytes[..bytes.len() - 9]).expect("written");
+            },
+            "where the log says",
+        ),
+        (
+            |file| {
+                let length = std::fs::read(file).expect("bytes").len();
+                std::fs::write(file, vec![7; length]).expect("written");
+            },
+            "is torn",
+        ),
+    ];
+    for (change, said) in cases {
+        let place = Place::new();
+        measured(&place, 1).await;
+        change(&file_of(&place, Table::Requests));
+        let found = broken(&checked(&place).await);
+        let [found] = &found[..] else {
+            panic!("{said}: {found:?}")
+        };
+        assert!(found.starts_with("raw.requests: file part-"), "{found}");
+        assert!(found.contains(said), "{found}");
+    }
+}
+
+/// The text of a table's last commit, changed.
+fn rewrite(place: &Place, table: Table, change: impl Fn(&str) -> String) {
+    let log = place.warehouse().join(table.path()).join("_delta_log");
+    let mut commits: Vec<_> = log
+        .read_dir()
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    commits.sort_unstable();
+    let commit = commits.pop().expect("a commit");
+    let text = std::fs::read_to_string(&commit).expect("text");
+    let changed = change(&text);
+    assert_ne!(text, changed);
+    std::fs::write(commit, changed).expect("written");
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_fit_its_files_is_named() {
+    for (from, to, said) in [
+        (
+            r#"numRecords\":2"#,
+            r#"numRecords\":3"#,
+            "has 2 rows where the log says 3",
+        ),
+        (
+            r#"\"request_id\":1"#,
+            r#"\"request_id\":0"#,
+            "holds request_id from 0 to 1, and its log says 0 to 0",
+        ),
+    ] {
+        let place = Place::new();
+        measured(&place, 1).await;
+        rewrite(&place, Table::Requests, |text| text.replace(from, to));
+        let found = broken(&checked(&place).await);
+        assert!(found[0].contains(said), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn runs_that_are_not_whole_or_there_twice_are_named() {
+    let place = Place::new();
+    let run_id = measured(&place, 1).await;
+    place.append(&[run(run_id, "m")]).await;
+    place.append(&[request(run_id, 1)]).await;
+    let found = broken(&checked(&place).await);
+    for said in [
+        format!("reports.runs: run {run_id} is there 2 times"),
+        format!("raw.requests: stage 0 of run {run_id} has 3 rows of 2 requests that it sent"),
+        format!(
+            "raw.requests: run with key {} has 3 requests, and 2 of them are different",
+            run_id.run_key()
+        ),
+    ] {
+        assert!(found.contains(&said), "{found:?} has no `{said}`");
+    }
+    assert_eq!(
+        found.iter().filter(|line| line.contains("2 times")).count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn what_ought_to_be_done_is_a_note() {
+    let place = Place::new();
+    measured(&place, 1).await;
+    // Days past their retention, and a run that was never published whole.
+    let old = id(at(1, 0), 3);
+    place.append(&[request(old, 0)]).await;
+    let checked = checked(&place).await;
+    assert!(checked.is_sound(), "{checked:?}");
+    let notes: Vec<_> = checked.findings.iter().map(ToString::to_string).collect();
+    let retained = notes
+        .iter()
+        .any(|note| note.contains("are past their retention"));
+    assert!(retained, "{notes:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_is_another_is_named_and_the_rest_is_looked_at() {
+    let place = Place::new();
+    measured(&place, 1).await;
+    rewrite(&place, Table::Stages, |text| {
+        format!("{text}this is no commit\n")
+    });
+    let checked = checked(&place).await;
+    assert!(!checked.is_sound());
+    let found = broken(&checked);
+    assert!(found[0].starts_with("reports.stages: "), "{found:?}");
+    assert_eq!(checked.tables, 2);
+}
