@@ -5,6 +5,7 @@
 use anyhow::Result;
 
 use crate::cargo::cargo;
+use crate::peers;
 use crate::steps::Steps;
 
 #[derive(clap::Args)]
@@ -28,7 +29,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ])
         .args(["--", "--nocapture"])
         .env("PLIMSOLL_FAULT_ROUNDS", args.rounds.to_string());
-    let outcome = steps.run("faults while publishing", &mut command);
+    let outcome = peers::install(&mut steps)
+        .and_then(|()| steps.run("faults while publishing", &mut command))
+        .and_then(|()| {
+            let mut command = cargo("test");
+            command
+                .args([
+                    "--locked",
+                    "--package",
+                    "plimsoll",
+                    "--test",
+                    "it",
+                    "killed",
+                ])
+                .args(["--", "--nocapture", "--test-threads", "1"])
+                .env("PLIMSOLL_FAULT_ROUNDS", args.rounds.to_string());
+            steps.run("processes killed at random", &mut command)
+        });
     print!("{}", steps.summary());
     outcome
 }
