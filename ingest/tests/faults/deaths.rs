@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use object_store::memory::InMemory;
 use plimsoll_ingest::WarehouseStore;
 use plimsoll_ingest::delta::create_missing;
@@ -59,6 +60,50 @@ async fn at_each_operation(fate: Fate) {
     println!("{fate:?} at one in {step} of {operation} operations");
     // Four commits, each with its look at the log before and after.
     assert!(operation > 30, "{operation} operations");
+}
+
+/// Somebody else publishes, from beginning to end, between two operations of a publisher: once for
+/// each operation. `rival` is what they publish, given what the publisher has.
+async fn overtaken_at_each_operation(rival: fn(Waiting) -> Waiting, runs: usize) {
+    let made = made().await;
+    let step = if rounds() > SHORT_ROUNDS { 1 } else { 2 };
+    let mut operation = 0;
+    loop {
+        let spools = tempfile::tempdir().expect("a folder");
+        let (mine, theirs) = (spools.path().join("mine"), spools.path().join("theirs"));
+        let inner = Arc::new(made.fork());
+        let waiting = Waiting::new();
+        let rival = rival(waiting);
+        waiting.spool(&mine);
+        rival.spool(&theirs);
+        let healthy = Faulty::healthy(inner.clone());
+        let overtaker = async move {
+            let published = rival.publish(&theirs, healthy).await;
+            assert!(published.is_some(), "nobody overtakes them");
+        };
+        let way = Faulty::overtaken(inner.clone(), operation, overtaker.boxed());
+        let published = waiting.publish(&mine, way.clone()).await;
+        assert!(published.is_some(), "operation {operation}");
+        if way.operations() <= operation {
+            break;
+        }
+        let seen = Seen::by_a_reader(&inner).await;
+        assert_eq!(seen.whole_runs(), runs, "operation {operation}");
+        seen.holds(waiting);
+        seen.holds(rival);
+        operation += step;
+    }
+    assert!(operation > 30, "{operation} operations");
+}
+
+#[tokio::test]
+async fn the_same_run_may_be_published_by_somebody_else_at_any_moment() {
+    overtaken_at_each_operation(|waiting| waiting, 1).await;
+}
+
+#[tokio::test]
+async fn the_same_task_may_be_completed_by_somebody_else_at_any_moment() {
+    overtaken_at_each_operation(|waiting| Waiting::of_task(waiting.task_id), 2).await;
 }
 
 #[tokio::test]

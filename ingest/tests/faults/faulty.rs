@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -32,6 +33,8 @@ pub(crate) enum Fate {
     DiesBefore,
     /// Whoever asked dies when it was done.
     DiesAfter,
+    /// It is done, but only after somebody else has done all that they do.
+    Overtaken,
 }
 
 /// How many operations a late write is late.
@@ -66,6 +69,8 @@ struct State {
     met: Vec<Fate>,
     /// Whoever had this way died: nothing of what it asks is done any more.
     dead: bool,
+    /// What the one who overtakes does.
+    overtaker: Option<BoxFuture<'static, ()>>,
 }
 
 /// Storage in memory whose operations meet fates.
@@ -101,6 +106,7 @@ impl Faulty {
             pending: Vec::new(),
             met: Vec::new(),
             dead: false,
+            overtaker: None,
         };
         Arc::new(Self {
             inner,
@@ -122,6 +128,22 @@ impl Faulty {
     /// A way to `inner` on which one operation has this fate.
     pub(crate) fn at(inner: Arc<InMemory>, operation: u64, fate: Fate) -> Arc<Self> {
         Self::with(inner, Fates::At { operation, fate })
+    }
+
+    /// A way to `inner` on which somebody else does all of `overtaker` before one operation.
+    pub(crate) fn overtaken(
+        inner: Arc<InMemory>,
+        operation: u64,
+        overtaker: BoxFuture<'static, ()>,
+    ) -> Arc<Self> {
+        let way = Self::at(inner, operation, Fate::Overtaken);
+        way.state.lock().expect("no test panics here").overtaker = Some(overtaker);
+        way
+    }
+
+    fn overtaker(&self, fate: Fate) -> Option<BoxFuture<'static, ()>> {
+        let mut state = self.state.lock().expect("no test panics here");
+        state.overtaker.take_if(|_| fate == Fate::Overtaken)
     }
 
     /// How many operations there were.
@@ -169,7 +191,13 @@ impl Faulty {
     async fn fate(&self, writes: bool) -> Fate {
         let (fate, due) = self.deal(writes);
         self.write(due).await;
-        fate
+        match self.overtaker(fate) {
+            Some(overtaker) => {
+                overtaker.await;
+                Fate::Done
+            }
+            None => fate,
+        }
     }
 
     async fn write(&self, due: Vec<Pending>) {
@@ -195,7 +223,7 @@ impl Faulty {
                 drop(operation.await);
                 Err(broken("connection reset"))
             }
-            Fate::Refused | Fate::Conflict | Fate::Late | Fate::DiesBefore => Err(broken("503")),
+            _ => Err(broken("503")),
         }
     }
 }
@@ -228,7 +256,7 @@ impl ObjectStore for Faulty {
                 drop(self.inner.put_opts(location, payload, options).await);
                 Err(broken("connection reset"))
             }
-            Fate::Refused | Fate::DiesBefore => Err(broken("503")),
+            Fate::Refused | Fate::DiesBefore | Fate::Overtaken => Err(broken("503")),
             Fate::Conflict => Err(Error::AlreadyExists {
                 path: location.to_string(),
                 source: "409".into(),
@@ -270,8 +298,19 @@ impl ObjectStore for Faulty {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         // A list fails as a whole or not at all; what is late waits for another operation.
         let (fate, late) = self.deal(false);
-        let mut state = self.state.lock().expect("no test panics here");
-        state.pending.extend(late);
+        self.state
+            .lock()
+            .expect("no test panics here")
+            .pending
+            .extend(late);
+        if let Some(overtaker) = self.overtaker(fate) {
+            let (inner, prefix) = (self.inner.clone(), prefix.cloned());
+            let listed = async move {
+                overtaker.await;
+                inner.list(prefix.as_ref())
+            };
+            return stream::once(listed).flatten().boxed();
+        }
         match fate {
             Fate::Done => self.inner.list(prefix),
             _ => stream::once(async { Err(broken("503")) }).boxed(),
