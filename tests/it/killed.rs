@@ -19,8 +19,11 @@ use crate::program::{Answer, Place};
 /// Runs that wait in each round.
 const RUNS: usize = 5;
 
-/// How long a process may live, in ms: from before it opens a table to after it is done.
+/// How long a process may live at first, in ms: from before it opens a table to after it is done.
 const LIVES_MS: std::ops::Range<u64> = 20..900;
+
+/// With each death the longest life is so much longer, in ms: a slow server ends a round, too.
+const LONGER_MS: u64 = 20;
 
 /// Rounds where nobody asks for more.
 const SHORT_ROUNDS: u64 = 1;
@@ -103,7 +106,7 @@ fn publisher(place: &Place, variables: &[(&str, String)], warehouse: &str, spool
 
 /// Two processes publish copies of the same spools, and both are killed again and again, at random,
 /// until nothing waits. Then every run is there once, whole, and no task was completed twice.
-fn kill_until_nothing_waits(warehouse: &str, variables: &[(&str, String)], seed: u64) -> usize {
+fn kill_until_nothing_waits(warehouse: &str, variables: &[(&str, String)], seed: u64) -> u64 {
     let place = Place::new();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let spools: [PathBuf; 2] = ["one", "other"].map(|name| place.path().join(name));
@@ -120,7 +123,9 @@ fn kill_until_nothing_waits(warehouse: &str, variables: &[(&str, String)], seed:
             .collect();
         while let Some(mut process) = processes.pop() {
             // The moment of a death is no event that could be waited for.
-            thread::park_timeout(Duration::from_millis(random.random_range(LIVES_MS)));
+            let longest = LIVES_MS.end + LONGER_MS * deaths;
+            let life = random.random_range(LIVES_MS.start..longest);
+            thread::park_timeout(Duration::from_millis(life));
             process.kill().expect("it is under way");
             process.wait().expect("it can be waited for");
             deaths += 1;

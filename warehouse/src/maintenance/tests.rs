@@ -6,68 +6,13 @@ use plimsoll_ingest::{ChunksRow, RunId, RunRow, TableRow, Timestamp, Verdict};
 
 use super::*;
 
+mod leases;
+
 fn place() -> (tempfile::TempDir, WarehouseStore) {
     let folder = tempfile::tempdir().expect("a folder");
     let location = WarehouseLocation::parse(&folder.path().display().to_string());
     let store = WarehouseStore::connect(&location.expect("a path")).expect("local files");
     (folder, store)
-}
-
-fn named(name: &str) -> String {
-    name.to_string()
-}
-
-#[tokio::test]
-async fn a_lease_is_one_holders_until_it_is_given_back() {
-    let (_folder, store) = place();
-    let first = Lease::take(&store, named("first"), LEASE_LASTS).await;
-    let mut first = first.expect("nobody has it");
-    let held = Lease::take(&store, named("second"), LEASE_LASTS).await;
-    let error = held.expect_err("first has it");
-    assert!(
-        matches!(&error, MaintenanceError::Held { holder, .. } if holder == "first"),
-        "{error}"
-    );
-    let fence = first.fence();
-    first.renew().await.expect("it is still first's");
-    assert!(first.fence() > fence, "fences grow");
-    let fence = first.fence();
-    first.release().await.expect("given back");
-    let second = Lease::take(&store, named("second"), LEASE_LASTS).await;
-    assert!(second.expect("nobody has it").fence() > fence);
-}
-
-#[tokio::test]
-async fn an_expired_lease_is_taken_and_its_holder_told() {
-    let (_folder, store) = place();
-    let gone = Lease::take(&store, named("gone"), Duration::ZERO).await;
-    let mut gone = gone.expect("nobody has it");
-    // Storage tells time in its own grain: wait until its clock has moved on.
-    let begun = lease::now(&store).await.expect("a clock");
-    while lease::now(&store).await.expect("a clock") <= begun {}
-    let next = Lease::take(&store, named("next"), LEASE_LASTS).await;
-    let next = next.expect("it had expired");
-    let lost = gone.renew().await.expect_err("next has it");
-    assert!(
-        matches!(&lost, MaintenanceError::Held { holder, .. } if holder == "next"),
-        "{lost}"
-    );
-    assert!(next.fence() > gone.fence());
-}
-
-#[tokio::test]
-async fn of_many_who_want_the_lease_at_once_one_gets_it() {
-    let (_folder, store) = place();
-    let all = (0..8).map(|number| Lease::take(&store, format!("{number}"), LEASE_LASTS));
-    let taken = futures::future::join_all(all).await;
-    let got = taken.iter().filter(|taken| taken.is_ok()).count();
-    assert_eq!(got, 1, "{taken:?}");
-    for refused in taken.into_iter().filter_map(Result::err) {
-        assert!(
-            matches!(refused, MaintenanceError::Held { .. }),
-            "{refused}"
-        );
-    }
 }
 
 /// Hours and more before the tests run.
@@ -399,6 +344,62 @@ async fn a_checkpoint_sums_up_the_log_and_answers_stay() {
     assert_eq!(runs.1.compacted, (12, 1));
     assert_eq!(answer(&store, WHAT_IS_SEEN).await, before);
     assert_eq!(answer(&store, "SELECT count(*) FROM runs").await, "12");
+}
+
+/// Publishing asks the log whether a run is in. What it asks may expire, and the answer must not
+/// change: then the files say it.
+#[tokio::test]
+async fn a_checkpoint_leaves_out_transactions_past_their_time() {
+    use deltalake_core::kernel::Transaction;
+    use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+    use deltalake_core::protocol::{DeltaOperation, SaveMode};
+
+    let (_folder, store) = place();
+    for _ in 0..10 {
+        publish(&store, 2, true).await;
+    }
+    let delta = delta::open_table(&store, Table::Runs)
+        .await
+        .expect("readable");
+    let delta = delta.expect("there");
+    let transaction = |name, days: i64| {
+        Transaction::new_with_last_update(name, 1, Some(moment(24 * days).millis()))
+    };
+    let properties = CommitProperties::default().with_application_transactions(vec![
+        transaction("run:old", 31),
+        transaction("run:young", 29),
+    ]);
+    let operation = DeltaOperation::Write {
+        mode: SaveMode::Append,
+        partition_by: None,
+        predicate: None,
+    };
+    CommitBuilder::from(properties)
+        .build(
+            Some(delta.snapshot().expect("loaded")),
+            delta.log_store(),
+            operation,
+        )
+        .await
+        .expect("a commit");
+    let known = async || {
+        let delta = delta::open_table(&store, Table::Runs)
+            .await
+            .expect("readable");
+        let delta = delta.expect("there");
+        let (state, log) = (delta.snapshot().expect("loaded").clone(), delta.log_store());
+        let old = state
+            .transaction_version(&log, "run:old")
+            .await
+            .expect("read");
+        let young = state
+            .transaction_version(&log, "run:young")
+            .await
+            .expect("read");
+        (old.is_some(), young.is_some())
+    };
+    optimize(&store).await;
+    assert_eq!(known().await, (false, true));
 }
 
 #[tokio::test]
