@@ -43,8 +43,13 @@ pub(crate) struct WarehouseArgs {
     /// What to do
     #[arg(value_name = "ACTION", hide_possible_values = true, help = ACTIONS)]
     action: Action,
-    /// vacuum: delete what nothing has needed for TIME [7d]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// vacuum: delete what nothing has needed for TIME \[7d\]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = humantime::parse_duration,
+        help = "vacuum: delete what nothing has needed for TIME [7d]"
+    )]
     older_than: Option<Duration>,
     /// vacuum: only say how many files would be deleted
     #[arg(long)]

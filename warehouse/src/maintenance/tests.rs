@@ -7,6 +7,7 @@ use plimsoll_ingest::{ChunksRow, RunId, RunRow, TableRow, Timestamp, Verdict};
 use super::*;
 
 mod leases;
+mod meanwhile;
 
 fn place() -> (tempfile::TempDir, WarehouseStore) {
     let folder = tempfile::tempdir().expect("a folder");
