@@ -99,6 +99,18 @@ pub fn failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StorageFailur
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
+/// Whether an error came about because storage does not let this user do it.
+pub fn is_denied(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| {
+        let by_kind = cause.downcast_ref::<StorageFailure>();
+        by_kind.is_some_and(|failure| failure.kind() == FailureKind::Denied)
+            || matches!(
+                cause.downcast_ref(),
+                Some(object_store::Error::PermissionDenied { .. })
+            )
+    })
+}
+
 /// An error, and what caused it, down to the first cause.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())

@@ -62,6 +62,16 @@ pub enum OpenError {
         /// How it differs.
         what: String,
     },
+    /// Storage does not let this user read the table.
+    #[error("table `{table}` in `{location}` may not be read with these credentials: {reason}")]
+    Denied {
+        /// The table.
+        table: Table,
+        /// The warehouse.
+        location: String,
+        /// What storage says.
+        reason: String,
+    },
     /// The table's log or its files cannot be read.
     #[error("table `{table}` in `{location}` cannot be read: {reason}")]
     Unreadable {
@@ -103,6 +113,9 @@ impl OpenError {
             Self::Foreign { .. } => {
                 "give Plimsoll a place of its own, or move that table away; nothing was changed"
                     .into()
+            }
+            Self::Denied { .. } => {
+                "ask for a table that they may read, or have the storage's policy changed".into()
             }
             Self::Unreadable { help, .. } => help
                 .unwrap_or("check that the place is right and that you may read it")

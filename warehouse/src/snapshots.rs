@@ -100,7 +100,8 @@ impl Snapshots {
                 Err(
                     OpenError::NewerTable { .. }
                     | OpenError::Unsupported { .. }
-                    | OpenError::Foreign { .. },
+                    | OpenError::Foreign { .. }
+                    | OpenError::Denied { .. },
                 ) => {}
                 Err(error) => return Err(error),
             }
@@ -230,10 +231,120 @@ impl Snapshots {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt as _;
+    use futures::stream::BoxStream;
+    use object_store::ObjectStore;
+    use object_store::path::Path;
     use plimsoll_ingest::delta;
 
     use super::*;
     use crate::engine::WarehouseOptions;
+
+    /// Local files of which one schema is for others.
+    #[derive(Debug)]
+    struct Restricted(Arc<dyn ObjectStore>);
+
+    impl std::fmt::Display for Restricted {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("restricted")
+        }
+    }
+
+    fn allowed(path: &Path) -> object_store::Result<()> {
+        if path.as_ref().contains("/raw/") {
+            return Err(object_store::Error::PermissionDenied {
+                path: path.to_string(),
+                source: "403".into(),
+            });
+        }
+        Ok(())
+    }
+
+    #[async_trait::async_trait]
+    impl ObjectStore for Restricted {
+        async fn get_opts(
+            &self,
+            path: &Path,
+            options: object_store::GetOptions,
+        ) -> object_store::Result<object_store::GetResult> {
+            allowed(path)?;
+            self.0.get_opts(path, options).await
+        }
+
+        fn list(
+            &self,
+            prefix: Option<&Path>,
+        ) -> BoxStream<'static, object_store::Result<object_store::ObjectMeta>> {
+            match allowed(prefix.unwrap_or(&Path::default())) {
+                Ok(()) => self.0.list(prefix),
+                Err(error) => futures::stream::once(async { Err(error) }).boxed(),
+            }
+        }
+
+        async fn list_with_delimiter(
+            &self,
+            prefix: Option<&Path>,
+        ) -> object_store::Result<object_store::ListResult> {
+            allowed(prefix.unwrap_or(&Path::default()))?;
+            self.0.list_with_delimiter(prefix).await
+        }
+
+        async fn put_opts(
+            &self,
+            path: &Path,
+            _: object_store::PutPayload,
+            _: object_store::PutOptions,
+        ) -> object_store::Result<object_store::PutResult> {
+            panic!("readers do not write {path}")
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            path: &Path,
+            _: object_store::PutMultipartOptions,
+        ) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
+            panic!("readers do not write {path}")
+        }
+
+        fn delete_stream(
+            &self,
+            _: BoxStream<'static, object_store::Result<Path>>,
+        ) -> BoxStream<'static, object_store::Result<Path>> {
+            panic!("readers do not delete")
+        }
+
+        async fn copy_opts(
+            &self,
+            from: &Path,
+            _: &Path,
+            _: object_store::CopyOptions,
+        ) -> object_store::Result<()> {
+            panic!("readers do not copy {from}")
+        }
+    }
+
+    /// A bucket's policy may give a user the schema `reports` alone.
+    #[tokio::test]
+    async fn who_may_read_one_schema_reads_that_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().display().to_string();
+        let location = WarehouseLocation::parse(&path).expect("a path");
+        let store = WarehouseStore::connect(&location).expect("local files");
+        delta::create_missing(&store).await.expect("made");
+        let restricted = Arc::new(Restricted(Arc::clone(store.objects())));
+        let store = WarehouseStore::over(&location, restricted);
+        let engine = Engine::new(&store, &WarehouseOptions::default()).expect("an engine");
+        let snapshots = Snapshots::unopened(&store, &Arc::new(engine)).await;
+        let newest = snapshots.expect("a set").newest().await;
+        let newest = Arc::new(newest.expect("what may not be read stops nothing"));
+        let rows = newest.rows("SELECT count(*) FROM stages", Vec::new()).await;
+        assert_eq!(rows.expect("an answer").len(), 1);
+        let denied = newest.snapshot(Table::Requests).await;
+        assert!(
+            matches!(denied, Err(OpenError::Denied { .. })),
+            "{denied:?}"
+        );
+    }
 
     /// A run's facts are there before its row in `runs`: read the other way round, a run that is
     /// published in between would be visible without its facts.

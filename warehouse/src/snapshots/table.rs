@@ -180,9 +180,17 @@ fn unreadable(
         Some(failure) => failure.to_string(),
         None => chain(error),
     };
+    let location = location.to_string();
+    if storage::is_denied(error) {
+        return OpenError::Denied {
+            table,
+            location,
+            reason,
+        };
+    }
     OpenError::Unreadable {
         table,
-        location: location.to_string(),
+        location,
         reason,
         help: storage::help(error),
     }
