@@ -10,19 +10,31 @@ pub enum View {
     PeakRps,
     /// Each headline figure: average, best, last, and how far last is from best.
     PerformanceSummary,
+    /// What each GPU did in each hour.
+    GpuHours,
+    /// How many cases of each marker passed in each functional run.
+    FunctionalSummary,
     /// Where to start: questions, and the statements that answer them.
     Questions,
 }
 
 impl View {
     /// Every view.
-    pub const ALL: &'static [Self] = &[Self::PeakRps, Self::PerformanceSummary, Self::Questions];
+    pub const ALL: &'static [Self] = &[
+        Self::PeakRps,
+        Self::PerformanceSummary,
+        Self::GpuHours,
+        Self::FunctionalSummary,
+        Self::Questions,
+    ];
 
     /// The name in SQL.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PeakRps => "peak_rps",
             Self::PerformanceSummary => "performance_summary",
+            Self::GpuHours => "gpu_hours",
+            Self::FunctionalSummary => "functional_summary",
             Self::Questions => "questions",
         }
     }
@@ -32,6 +44,8 @@ impl View {
         match self {
             Self::PeakRps => include_str!("views/peak_rps.sql"),
             Self::PerformanceSummary => include_str!("views/performance_summary.sql"),
+            Self::GpuHours => include_str!("views/gpu_hours.sql"),
+            Self::FunctionalSummary => include_str!("views/functional_summary.sql"),
             Self::Questions => include_str!("views/questions.sql"),
         }
     }

@@ -8,5 +8,6 @@ mod names;
 mod place;
 mod reading;
 mod statistics;
+mod summaries;
 mod views;
 mod visibility;

@@ -1,0 +1,22 @@
+-- gpu_hours: what each GPU did in each hour, one row per hour, host and GPU.
+--
+-- Each column is a share of an hour, in hours: the minutes for which the fleet was sampled in that
+-- state, a sixtieth each. busy is leased to a deployment, idle is free, foreign is used by a process
+-- that is not ours, quarantined is kept out of use. A minute that was sampled twice in one state
+-- counts once. Their sum is less than 1 where the host was not sampled all the time: sampled says
+-- how much of the hour it was. Hours are UTC.
+SELECT
+    hour, host, gpu, sku,
+    count(DISTINCT CASE WHEN state = 'leased' THEN minute END) / 60.0 AS busy,
+    count(DISTINCT CASE WHEN state = 'idle' THEN minute END) / 60.0 AS idle,
+    count(DISTINCT CASE WHEN state = 'foreign' THEN minute END) / 60.0 AS foreign,
+    count(DISTINCT CASE WHEN state = 'quarantined' THEN minute END) / 60.0 AS quarantined,
+    count(DISTINCT minute) / 60.0 AS sampled
+FROM (
+    SELECT
+        date_trunc('hour', f.at) AS hour, date_trunc('minute', f.at) AS minute,
+        f.host AS host, f.gpu_uuid AS gpu, f.sku AS sku, f.state AS state
+    FROM reports.fleet AS f
+    WHERE f.gpu_uuid IS NOT NULL
+) AS minutes
+GROUP BY hour, host, gpu, sku
