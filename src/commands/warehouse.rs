@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use plimsoll_ingest::{Table, WarehouseStore, delta, storage};
-use plimsoll_warehouse::{Checked, Chore, Done, Finding, Severity, maintain};
+use plimsoll_warehouse::{Checked, Chore, Done, Finding, Maintained, Severity, maintain};
 use serde_json::{Value, json};
 
 use super::reading::{block_on, options, unreadable};
 use super::recovery::recover;
 use crate::failure::{Exit, Failure, chain};
 use crate::settings::Settings;
-use crate::terminal::Console;
 use crate::terminal::table::{Align, Heading, layout};
+use crate::terminal::{self, Console};
 
 /// Files that no version needs stay for so long: longer than any run and its
 /// retries take to publish, and than anybody reads an old version.
@@ -89,11 +89,8 @@ pub(crate) fn execute(
         Action::Optimize => {
             let retention = settings.retention.clone();
             let done = block_on(chore(settings, console, Chore::Optimize { retention }))?;
-            tell(
-                &done,
-                "nothing to do: the warehouse is as quick as it gets",
-                console,
-            )
+            let nothing = "nothing to do: the warehouse is as quick as it gets";
+            tell(&done, nothing, console)
         }
         Action::Vacuum => {
             let older_than = args.older_than.unwrap_or(VACUUM_AFTER);
@@ -192,26 +189,40 @@ async fn chore(
     settings: &Settings,
     console: &Console,
     chore: Chore,
-) -> Result<Vec<(Table, Done)>, Failure> {
+) -> Result<Maintained, Failure> {
     let working = maintain(&settings.warehouse, options(settings), chore);
     let done = console.during("maintaining the warehouse", working).await;
     done.map_err(|error| Failure::failed(&error, error.help()))
 }
 
-fn tell(done: &[(Table, Done)], nothing: &str, console: &Console) -> Result<Exit, Failure> {
+/// Says what was done; a table that failed is an error when all has been said.
+fn tell(maintained: &Maintained, nothing: &str, console: &Console) -> Result<Exit, Failure> {
+    let Maintained { done, failed } = maintained;
     if console.json {
         let tables: Vec<Value> = done.iter().map(json_of).collect();
-        console.json(&json!({ "tables": tables }))?;
-    } else if done.is_empty() {
+        let failed = failed.iter().map(|(table, error)| {
+            json!({"table": table.to_string(), "error": error.to_string(), "help": error.help()})
+        });
+        let failed: Vec<Value> = failed.collect();
+        console.json(&json!({ "tables": tables, "failed": failed }))?;
+    } else if done.is_empty() && failed.is_empty() {
         console.result(nothing)?;
-    } else {
+    } else if !done.is_empty() {
         let rows: Vec<_> = done
             .iter()
             .map(|(table, done)| [table.to_string(), done.to_string()])
             .collect();
         console.result(&layout(&HEADINGS, &rows, console.stdout.width))?;
     }
-    Ok(Exit::Done)
+    for (table, error) in failed {
+        let failure = Failure::failed(format_args!("{table}: {error}"), error.help());
+        terminal::tell_failure(&failure);
+    }
+    Ok(if failed.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 const HEADINGS: [Heading; 2] = {

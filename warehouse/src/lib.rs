@@ -40,7 +40,7 @@ pub use engine::WarehouseOptions;
 pub use error::{OpenError, QueryError};
 pub use format::Format;
 pub use limits::{Access, QueryLimits};
-pub use maintenance::{Chore, Done, MaintenanceError, Retention, maintain};
+pub use maintenance::{Chore, Done, Maintained, MaintenanceError, Retention, maintain};
 pub use read_only::check_read_only;
 pub use resolve::{ResolveError, resolve_run, resolve_run_within};
 pub use stream::QueryStream;

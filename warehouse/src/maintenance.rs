@@ -21,6 +21,7 @@ use plimsoll_ingest::{Table, WarehouseLocation, WarehouseStore, delta, storage};
 use crate::engine::{Engine, WarehouseOptions};
 use crate::error::OpenError;
 use crate::runtime::QueryRuntime;
+use crate::snapshots::RunKeys;
 
 pub(crate) mod commit;
 pub(crate) mod compact;
@@ -191,16 +192,26 @@ impl Work {
     }
 }
 
+/// What a chore came to.
+#[derive(Debug, Default)]
+pub struct Maintained {
+    /// What was done to which table; tables of which nothing was left to do are left out.
+    pub done: Vec<(Table, Done)>,
+    /// Tables with which it failed, and why. The others were maintained all the same.
+    pub failed: Vec<(Table, MaintenanceError)>,
+}
+
 /// Does a chore in the warehouse at `location`, on threads of its own and under
-/// the lease. Says what was done to which table.
+/// the lease.
 ///
 /// # Errors
-/// Somebody else does so already, there is no warehouse, or storage fails.
+/// Somebody else does so already, there is no warehouse, or storage fails. What
+/// fails with one table alone is in the result.
 pub async fn maintain(
     location: &WarehouseLocation,
     options: WarehouseOptions,
     chore: Chore,
-) -> Result<Vec<(Table, Done)>, MaintenanceError> {
+) -> Result<Maintained, MaintenanceError> {
     let runtime = QueryRuntime::start(options.threads)?;
     let location = location.clone();
     let mut work = runtime.spawn(async move {
@@ -219,7 +230,7 @@ async fn under_lease(
     store: WarehouseStore,
     options: &WarehouseOptions,
     chore: &Chore,
-) -> Result<Vec<(Table, Done)>, MaintenanceError> {
+) -> Result<Maintained, MaintenanceError> {
     let runs = delta::open_table(&store, Table::Runs).await;
     if runs.map_err(MaintenanceError::storage)?.is_none() {
         return Err(MaintenanceError::NoWarehouse {
@@ -253,7 +264,7 @@ async fn all_tables(
     options: &WarehouseOptions,
     chore: &Chore,
     fence: Arc<AtomicU64>,
-) -> Result<Vec<(Table, Done)>, MaintenanceError> {
+) -> Result<Maintained, MaintenanceError> {
     let now = lease::now(store).await?;
     let skew = (chrono::Utc::now() - now)
         .abs()
@@ -271,28 +282,41 @@ async fn all_tables(
         now,
     };
     let visible = compact::visible_runs(&work).await?;
-    let mut all = Vec::new();
+    let mut all = Maintained::default();
     for table in Table::ALL.iter().copied() {
-        let mut done = Done::default();
-        match chore {
-            Chore::Optimize { retention } => {
-                done.expired = expire::take_out(&work, table, retention).await?;
-                done.compacted = compact::compact(&work, table, &visible).await?;
-                (done.checkpoint, done.log_entries) = commit::sum_up(&work, table).await?;
+        match one_table(&work, table, chore, &visible).await {
+            Ok(done) if done.is_nothing() => {}
+            Ok(done) => {
+                tracing::info!(%table, "{done}");
+                all.done.push((table, done));
             }
-            Chore::Vacuum {
-                older_than,
-                dry_run,
-            } => {
-                done.vacuumed = vacuum::vacuum(&work, table, *older_than, *dry_run).await?;
-            }
-        }
-        if !done.is_nothing() {
-            tracing::info!(%table, "{done}");
-            all.push((table, done));
+            // Somebody else maintains it now.
+            Err(error @ MaintenanceError::LeaseLost) => return Err(error),
+            Err(error) => all.failed.push((table, error)),
         }
     }
     Ok(all)
+}
+
+async fn one_table(
+    work: &Work,
+    table: Table,
+    chore: &Chore,
+    visible: &RunKeys,
+) -> Result<Done, MaintenanceError> {
+    let mut done = Done::default();
+    match chore {
+        Chore::Optimize { retention } => {
+            done.expired = expire::take_out(work, table, retention).await?;
+            done.compacted = compact::compact(work, table, visible).await?;
+            (done.checkpoint, done.log_entries) = commit::sum_up(work, table).await?;
+        }
+        Chore::Vacuum {
+            older_than,
+            dry_run,
+        } => done.vacuumed = vacuum::vacuum(work, table, *older_than, *dry_run).await?,
+    }
+    Ok(done)
 }
 
 /// This process, as others read it where they wait for it.

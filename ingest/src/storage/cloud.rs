@@ -38,6 +38,9 @@ const SECRET_NAMES: [&str; 7] = [
     "CONNECTION_STRING",
 ];
 
+/// Ends of such names whose values only say where a secret is: errors have to name the place.
+const PLACE_NAMES: [&str; 4] = ["_FILE", "_URI", "_ENDPOINT", "_APPLICATION_CREDENTIALS"];
+
 /// What is shorter than this is no secret, and would be struck out of words.
 const SHORTEST_SECRET: usize = 8;
 
@@ -81,7 +84,10 @@ impl Variables {
 
     /// Values that must not be told to anybody.
     pub(super) fn secrets(&self) -> Vec<String> {
-        let is_secret = |name: &str| SECRET_NAMES.iter().any(|part| name.contains(part));
+        let is_secret = |name: &str| {
+            SECRET_NAMES.iter().any(|part| name.contains(part))
+                && !PLACE_NAMES.iter().any(|end| name.ends_with(end))
+        };
         let mut secrets: Vec<String> = self
             .0
             .iter()
@@ -391,6 +397,11 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "longer-than-8"),
             ("AZURE_STORAGE_CONNECTION_STRING", &text),
             ("AWS_REGION", "eu-central-1"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/secrets/token"),
+            (
+                "GOOGLE_APPLICATION_CREDENTIALS",
+                "/etc/plimsoll/account.json",
+            ),
             ("MY_KEY", "short"),
         ]);
         let secrets = environment.secrets();

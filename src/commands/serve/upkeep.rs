@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use plimsoll_warehouse::{Chore, MaintenanceError, WarehouseOptions, maintain};
+use plimsoll_warehouse::{Chore, Maintained, MaintenanceError, WarehouseOptions, maintain};
 
 use crate::commands::warehouse::VACUUM_AFTER;
 use crate::settings::Settings;
@@ -24,7 +24,7 @@ pub(super) async fn maintain_always(settings: &Settings, console: &Console) -> I
     let Some(every) = settings.serve.maintain else {
         return std::future::pending().await;
     };
-    let mut said = String::new();
+    let mut said = Vec::new();
     tokio::time::sleep(FIRST_AFTER.min(every)).await;
     for turn in 0u32.. {
         let retention = settings.retention.clone();
@@ -37,25 +37,35 @@ pub(super) async fn maintain_always(settings: &Settings, console: &Console) -> I
         }
         for chore in chores {
             match maintain(&settings.warehouse, options(), chore).await {
-                Ok(done) => {
+                Ok(Maintained { done, failed }) => {
                     for (table, done) in done {
                         console.note(&format!("note: maintained {table}: {done}"));
                     }
-                    said.clear();
+                    let warnings = failed.iter().map(|(table, error)| {
+                        format!("warning: {table} cannot be maintained: {error}")
+                    });
+                    tell_news(&mut said, warnings.collect());
                 }
                 Err(MaintenanceError::Held { .. } | MaintenanceError::NoWarehouse { .. }) => {}
                 Err(error) => {
-                    let warning = format!("warning: maintenance failed: {error}");
-                    if said != warning {
-                        say(&warning);
-                        said = warning;
-                    }
+                    tell_news(
+                        &mut said,
+                        vec![format!("warning: maintenance failed: {error}")],
+                    );
                 }
             }
         }
         tokio::time::sleep(every).await;
     }
     std::future::pending().await
+}
+
+/// Says the warnings that were not said the last time.
+fn tell_news(said: &mut Vec<String>, warnings: Vec<String>) {
+    for warning in warnings.iter().filter(|warning| !said.contains(*warning)) {
+        say(warning);
+    }
+    *said = warnings;
 }
 
 fn options() -> WarehouseOptions {

@@ -123,9 +123,10 @@ async fn optimize(store: &WarehouseStore) -> Vec<(Table, Done)> {
     let chore = Chore::Optimize {
         retention: Retention::default(),
     };
-    maintain(store.location(), WarehouseOptions::default(), chore)
-        .await
-        .expect("maintained")
+    let maintained = maintain(store.location(), WarehouseOptions::default(), chore).await;
+    let Maintained { done, failed } = maintained.expect("maintained");
+    assert!(failed.is_empty(), "{failed:?}");
+    done
 }
 
 const WHAT_IS_SEEN: &str = "SELECT count(*), count(DISTINCT run_key), min(request_id), \
@@ -419,7 +420,8 @@ async fn vacuum_deletes_what_nothing_needs_and_is_old_enough() {
         let done = maintain(store.location(), options, chore)
             .await
             .expect("vacuumed");
-        done.iter().map(|(_, done)| done.vacuumed).sum::<usize>()
+        let done = done.done.iter();
+        done.map(|(_, done)| done.vacuumed).sum::<usize>()
     };
     assert_eq!(
         vacuum(Duration::from_secs(86_400), false).await,
@@ -449,4 +451,34 @@ async fn a_place_without_a_warehouse_is_left_alone() {
         "{refused:?}"
     );
     assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);
+}
+
+/// A table that cannot be maintained does not keep the others from it.
+#[tokio::test]
+async fn what_fails_with_one_table_is_said_and_the_others_are_maintained() {
+    let (_folder, store) = place();
+    for _ in 0..12 {
+        publish(&store, 50, true).await;
+    }
+    let chunks = files(&store, Table::Chunks).await;
+    let path = store.path(&format!("{}/{}", Table::Chunks.path(), chunks[0]));
+    object_store::ObjectStoreExt::delete(store.objects(), &path)
+        .await
+        .expect("a file is lost");
+    let chore = Chore::Optimize {
+        retention: Retention::default(),
+    };
+    let maintained = maintain(store.location(), WarehouseOptions::default(), chore).await;
+    let Maintained { done, failed } = maintained.expect("maintained");
+    let failed: Vec<_> = failed.iter().map(|(table, _)| *table).collect();
+    assert_eq!(failed, [Table::Chunks]);
+    assert!(
+        done.iter().any(|(table, _)| *table == Table::Runs),
+        "{done:?}"
+    );
+    assert_eq!(
+        files(&store, Table::Chunks).await,
+        chunks,
+        "nothing is half done"
+    );
 }
