@@ -141,6 +141,13 @@ async fn check(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
         .during("looking at every file and row", looking)
         .await;
     let checked = checked.map_err(|error| unreadable(&error))?;
+    // A wrong place must not be called sound.
+    if checked == Checked::default() {
+        return Err(Failure::failed(
+            format_args!("{} holds no warehouse", settings.warehouse),
+            "`plimsoll warehouse init` makes one, and so does the first run",
+        ));
+    }
     let sound = checked.is_sound();
     if console.json {
         console.json(&json!({

@@ -9,8 +9,10 @@ use crate::simulated::Simulated;
 #[test]
 fn a_warehouse_is_made_looked_at_and_maintained() {
     let place = Place::new();
-    let none = place.answer(&["warehouse", "optimize"]);
-    none.refuses(1, "holds no warehouse", "plimsoll warehouse init");
+    for action in ["optimize", "vacuum", "check"] {
+        let none = place.answer(&["warehouse", action]);
+        none.refuses(1, "holds no warehouse", "plimsoll warehouse init");
+    }
     let made = place.done(&["warehouse", "init", "--json"]);
     assert_eq!(made.json()["tables"], json!(14));
     let simulated = Simulated::quick(&place);
