@@ -192,6 +192,15 @@ impl Slo {
     pub const fn demand(&self) -> Option<OfferedRate> {
         self.demand
     }
+
+    /// The bounds alone: what a capacity holds for, whatever rate was needed.
+    #[must_use]
+    pub fn without_demand(&self) -> Self {
+        Self {
+            demand: None,
+            ..self.clone()
+        }
+    }
 }
 
 impl Serialize for Slo {

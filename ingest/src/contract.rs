@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::id::RunId;
 use crate::row::RowError;
+use crate::sketch::Sketch;
 use crate::table::Table;
 
 mod rules;
@@ -36,6 +37,8 @@ pub(crate) enum Rule {
     NotNegative(&'static str),
     /// The number is from 0 to 1.
     Share(&'static str),
+    /// The bytes are a sketch.
+    Sketch(&'static str),
     /// None of the integers is less than one before it.
     Rising(&'static [&'static str]),
     /// The first integer is the sum of the others.
@@ -57,6 +60,7 @@ impl fmt::Display for Rule {
             Self::JsonArray(column) => write!(f, "`{column}` is a JSON array"),
             Self::NotNegative(column) => write!(f, "`{column}` is not negative"),
             Self::Share(column) => write!(f, "`{column}` is from 0 to 1"),
+            Self::Sketch(column) => write!(f, "`{column}` is a sketch"),
             Self::Rising(columns) => write!(f, "`{}`", columns.join("` <= `")),
             Self::Sum(column, [one, other]) => write!(f, "`{column}` = `{one}` + `{other}`"),
             Self::Difference(column, [later, earlier]) => {
@@ -113,6 +117,18 @@ impl Rule {
             Self::Share(column) => numbers(batch, column, |number| {
                 (!(0.0..=1.0).contains(&number)).then(|| format!("{number} is not from 0 to 1"))
             }),
+            Self::Sketch(column) => {
+                let values = batch.column_by_name(column)?.as_binary_opt::<i32>()?;
+                let mut values = values.iter().enumerate();
+                values.find_map(|(row, stored)| {
+                    let reason = Sketch::from_bytes(stored?).err()?.to_string();
+                    Some(Breach {
+                        row,
+                        column,
+                        reason,
+                    })
+                })
+            }
             Self::Rising(columns) => rising(batch, columns),
             Self::Sum(column, [one, other]) => {
                 computed(batch, [column, one, other], i64::checked_add, "sum")

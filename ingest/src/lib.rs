@@ -29,6 +29,7 @@ pub mod id;
 pub mod location;
 pub mod publish;
 pub mod row;
+pub mod sketch;
 pub mod spool;
 pub mod storage;
 pub mod table;
@@ -39,6 +40,7 @@ pub mod vocabulary;
 pub use id::{IdError, JobId, RunId, TaskId};
 pub use location::{LocationError, StorageKind, WarehouseLocation};
 pub use row::{Column, ColumnKind, RowError, TableRow};
+pub use sketch::{Sketch, SketchError};
 pub use storage::WarehouseStore;
 pub use table::{
     CaseRow, ChunksRow, EnvelopeRow, EventRow, FleetRow, GpuSampleRow, JobRow, RequestRow, RunRow,

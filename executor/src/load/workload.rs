@@ -92,6 +92,22 @@ impl Workload {
         }
     }
 
+    /// The workload in a few words: its name, and the lengths that are fixed, such as `mixed-v1` or
+    /// `fixed 512 in, 128 out`.
+    pub fn in_words(&self) -> String {
+        let fixed = |tokens: Option<TokenCount>, way: &str| {
+            tokens.map(|tokens| format!("{} {way}", tokens.get()))
+        };
+        let lengths = [
+            fixed(self.prompt_tokens, "in"),
+            fixed(self.output_tokens, "out"),
+        ];
+        let lengths: Vec<String> = lengths.into_iter().flatten().collect();
+        format!("{} {}", self.name(), lengths.join(", "))
+            .trim_end()
+            .to_string()
+    }
+
     /// The one length of all prompts; `None` where the mix decides.
     pub const fn prompt_tokens(&self) -> Option<TokenCount> {
         self.prompt_tokens
@@ -327,6 +343,14 @@ mod tests {
             .map(|id| source.next(id).class.to_string())
             .collect();
         assert_eq!(classes.len(), 4);
+    }
+
+    #[test]
+    fn a_workload_says_in_words_what_is_fixed() {
+        let mixed = Workload::default();
+        assert_eq!(mixed.in_words(), "mixed-v1");
+        let output = mixed.clone().with_output_tokens(128).expect("fits");
+        assert_eq!(output.in_words(), "mixed-v1 128 out");
     }
 
     #[test]

@@ -324,6 +324,8 @@ impl Measurement<'_> {
             envelope_id: envelope.envelope_id.clone(),
             comparable_key,
             workload_digest: Some(workload_digest),
+            workload: Some(profile.workload().in_words()),
+            slo: Some(request.slo.without_demand().to_string()),
             config: config.to_string(),
             triggered_by: request.triggered_by.clone(),
             trigger: request.trigger.to_string(),

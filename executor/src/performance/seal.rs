@@ -12,16 +12,16 @@ use plimsoll_ingest::{
 };
 use serde_json::Value;
 
-use super::columns::{ReadError, for_each_gap, for_each_request};
+use super::columns::ReadError;
 use super::unfinished::{Open, unfinished};
-use crate::load::percentile::{Percentiles, PooledCount, PooledSelection, percentiles};
 use crate::load::profile::Profile;
-use crate::load::stage::{
-    GeneratorReport, RequestColumn, StageLatencies, StageStats, StageTally, StageWindow,
-    in_flight_max,
-};
+use crate::load::stage::{GeneratorReport, StageLatencies, StageStats};
 use crate::slo::Slo;
 use crate::verdict::{Ending, Judged, RunFacts, VerdictReason, judge};
+
+mod sums;
+
+use sums::{StageSketches, Sums};
 
 /// Why a spool could not be sealed.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,7 @@ fn stage_rows(contents: &SpoolContents) -> Result<Vec<StageRow>, SealError> {
 struct Summary {
     rows: Vec<StageRow>,
     stats: Vec<StageStats>,
+    sketches: Vec<StageSketches>,
     /// Percentiles over all steady stages together.
     steady: StageLatencies,
     judged: Judged,
@@ -151,11 +152,12 @@ impl Summary {
         end: &RunEnd<'_>,
     ) -> Result<Self, SealError> {
         let (profile, slo) = question(run)?;
-        let mut columns = Columns {
-            contents,
-            rows: &rows,
-        };
-        let (stats, steady, lag_p99) = columns.stats()?;
+        let Sums {
+            stats,
+            sketches,
+            steady,
+            lag_p99,
+        } = Sums::of(contents, &rows)?;
         let steady_stats = stats.iter().filter(|stage| stage.phase == Phase::Steady);
         let reports = steady_stats.map(StageStats::generator);
         let generator = GeneratorReport {
@@ -178,6 +180,7 @@ impl Summary {
         Ok(Self {
             rows,
             stats,
+            sketches,
             steady,
             judged,
             lag_p99,
@@ -187,12 +190,9 @@ impl Summary {
 
     /// The rows of `stages`.
     fn rows(&self) -> Vec<StageRow> {
-        let filled = self
-            .rows
-            .iter()
-            .zip(&self.stats)
-            .map(|(row, stats)| filled(row, stats));
-        filled.collect()
+        let rows = self.rows.iter().zip(&self.stats).zip(&self.sketches);
+        rows.map(|((row, stats), sketches)| filled(row, stats, sketches))
+            .collect()
     }
 
     /// The stages that the headline figures describe.
@@ -253,187 +253,6 @@ fn question(run: &RunRow) -> Result<(Profile, Slo), ReadError> {
     Ok((profile, slo))
 }
 
-/// The windows of stages in their order.
-fn windows_of(rows: &[StageRow]) -> Vec<StageWindow> {
-    let before = std::iter::once(None).chain(rows.iter().map(Some));
-    let windows = rows.iter().zip(before);
-    windows
-        .map(|(row, before)| {
-            let warm_up = before.filter(|before| {
-                before.phase == Phase::WarmUp.as_str() && before.offered_rps == row.offered_rps
-            });
-            StageWindow {
-                warmed_ns: warm_up.map_or(0, |warm_up| warm_up.duration_ns),
-                ..window_of(row)
-            }
-        })
-        .collect()
-}
-
-fn window_of(row: &StageRow) -> StageWindow {
-    StageWindow {
-        stage: row.stage,
-        phase: row.phase.parse().unwrap_or(Phase::Steady),
-        started_ns: row.started_ns,
-        duration_ns: row.duration_ns,
-        offered_rps: row.offered_rps,
-        warmed_ns: 0,
-        missed: row.missed,
-    }
-}
-
-/// Works through the spool one column at a time.
-struct Columns<'a> {
-    contents: &'a SpoolContents,
-    rows: &'a [StageRow],
-}
-
-type Groups = (Vec<Option<Percentiles>>, Option<Percentiles>);
-
-impl Columns<'_> {
-    fn index(&self, stage: i64) -> Option<usize> {
-        self.rows.binary_search_by_key(&stage, |row| row.stage).ok()
-    }
-
-    fn is_steady(&self, index: usize) -> bool {
-        self.rows[index].phase == Phase::Steady.as_str()
-    }
-
-    /// Figures of each stage, percentiles over all steady ones, and the p99 of
-    /// their lag.
-    fn stats(&mut self) -> Result<(Vec<StageStats>, StageLatencies, Option<i64>), ReadError> {
-        let windows = windows_of(self.rows);
-        let mut tallies: Vec<_> = windows
-            .iter()
-            .map(|window| StageTally::new(*window))
-            .collect();
-        for_each_request(self.contents, |_, facts| {
-            // A request may reach into the stage after its own, no further.
-            let own = self.index(facts.stage).unwrap_or(0);
-            for tally in tallies.iter_mut().skip(own).take(2) {
-                tally.add(facts);
-            }
-        })?;
-        let (ttft, all_ttft) = self.percentiles(RequestColumn::Ttft)?;
-        let (tpot, all_tpot) = self.percentiles(RequestColumn::Tpot)?;
-        let (e2e, all_e2e) = self.percentiles(RequestColumn::E2e)?;
-        let (queue, all_queue) = self.percentiles(RequestColumn::Queue)?;
-        let (lag, all_lag) = self.percentiles(RequestColumn::Lag)?;
-        let (itl, all_itl) = self.gaps()?;
-        let in_flight = self.in_flight(&windows)?;
-        let stats = tallies.into_iter().enumerate().map(|(index, tally)| {
-            let latencies = StageLatencies {
-                ttft: ttft[index],
-                tpot: tpot[index],
-                itl: itl[index],
-                e2e: e2e[index],
-                queue: queue[index],
-            };
-            let lag = lag[index].map(|lag| lag.p99);
-            tally.finish(latencies, lag, in_flight[index])
-        });
-        let all = StageLatencies {
-            ttft: all_ttft,
-            tpot: all_tpot,
-            itl: all_itl,
-            e2e: all_e2e,
-            queue: all_queue,
-        };
-        Ok((stats.collect(), all, all_lag.map(|lag| lag.p99)))
-    }
-
-    /// Percentiles of one column, by stage and over all steady ones.
-    fn percentiles(&self, column: RequestColumn) -> Result<Groups, ReadError> {
-        let mut values: Vec<Vec<i64>> = vec![Vec::new(); self.rows.len()];
-        for_each_request(self.contents, |_, facts| {
-            if let (Some(index), Some(value)) = (self.index(facts.stage), column.value(facts)) {
-                values[index].push(value);
-            }
-        })?;
-        let by_stage = values
-            .iter_mut()
-            .map(|values| percentiles(values))
-            .collect();
-        let mut steady: Vec<i64> = Vec::new();
-        for (index, values) in values.into_iter().enumerate() {
-            if self.is_steady(index) {
-                steady.extend(values);
-            }
-        }
-        Ok((by_stage, percentiles(&mut steady)))
-    }
-
-    /// Percentiles of the pooled gaps of ok requests: two passes, since there
-    /// are far more gaps than requests.
-    fn gaps(&self) -> Result<Groups, ReadError> {
-        const NONE: u16 = u16::MAX;
-        let mut stage_of: Vec<u16> = Vec::new();
-        for_each_request(self.contents, |request_id, facts| {
-            let number = usize::try_from(request_id).unwrap_or(0);
-            if number >= stage_of.len() {
-                stage_of.resize(number + 1, NONE);
-            }
-            let index = self.index(facts.stage).filter(|_| facts.is_ok());
-            stage_of[number] = index
-                .and_then(|index| u16::try_from(index).ok())
-                .unwrap_or(NONE);
-        })?;
-        let index_of = |request_id: i64| {
-            let number = usize::try_from(request_id).ok()?;
-            stage_of
-                .get(number)
-                .filter(|index| **index != NONE)
-                .map(|index| usize::from(*index))
-        };
-        let mut counts = vec![PooledCount::default(); self.rows.len()];
-        let mut all = PooledCount::default();
-        for_each_gap(self.contents, |request_id, gap| {
-            if let Some(index) = index_of(request_id) {
-                counts[index].add(gap);
-                if self.is_steady(index) {
-                    all.add(gap);
-                }
-            }
-        })?;
-        let mut by_stage: Vec<PooledSelection> =
-            counts.iter().map(PooledCount::selection).collect();
-        drop(counts);
-        let mut steady = all.selection();
-        for_each_gap(self.contents, |request_id, gap| {
-            if let Some(index) = index_of(request_id) {
-                by_stage[index].add(gap);
-                if self.is_steady(index) {
-                    steady.add(gap);
-                }
-            }
-        })?;
-        let by_stage = by_stage
-            .into_iter()
-            .map(PooledSelection::percentiles)
-            .collect();
-        Ok((by_stage, steady.percentiles()))
-    }
-
-    /// Most requests in flight at once, by stage.
-    fn in_flight(&self, windows: &[StageWindow]) -> Result<Vec<i64>, ReadError> {
-        let mut moments: Vec<(Vec<i64>, Vec<i64>)> = vec![Default::default(); windows.len()];
-        for_each_request(self.contents, |_, facts| {
-            let own = self.index(facts.stage).unwrap_or(0);
-            for (index, (sent, done)) in moments.iter_mut().enumerate().skip(own).take(2) {
-                let reaches_in = facts.done_ns > windows[index].started_ns;
-                if index == own || reaches_in {
-                    sent.push(facts.sent_ns);
-                    done.push(facts.done_ns);
-                }
-            }
-        })?;
-        Ok(moments
-            .iter_mut()
-            .map(|(sent, done)| in_flight_max(sent, done))
-            .collect())
-    }
-}
-
 macro_rules! spread {
     ($row:ident, $latencies:ident: $($metric:ident => $p50:ident $p90:ident $p95:ident $p99:ident),+) => {
         $(
@@ -453,8 +272,12 @@ fn fill_run_latencies(row: &mut RunRow, latencies: &StageLatencies) {
         e2e => e2e_ns_p50 e2e_ns_p90 e2e_ns_p95 e2e_ns_p99);
 }
 
-fn filled(row: &StageRow, stats: &StageStats) -> StageRow {
+fn filled(row: &StageRow, stats: &StageStats, sketches: &StageSketches) -> StageRow {
     let mut row = row.clone();
+    row.ttft_sketch.clone_from(&sketches.ttft);
+    row.tpot_sketch.clone_from(&sketches.tpot);
+    row.itl_sketch.clone_from(&sketches.itl);
+    row.e2e_sketch.clone_from(&sketches.e2e);
     row.sent = stats.sent;
     row.ok = stats.ok;
     row.good = stats.good;

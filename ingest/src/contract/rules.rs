@@ -1,8 +1,8 @@
 //! The rules of each table.
 
 use super::Rule::{
-    self, Difference, Filled, Implies, JsonArray, JsonObject, NotNegative, Rising, Share, Sum,
-    Unique, Word,
+    self, Difference, Filled, Implies, JsonArray, JsonObject, NotNegative, Rising, Share, Sketch,
+    Sum, Unique, Word,
 };
 use crate::table::Table;
 use crate::verdict::Verdict;
@@ -131,6 +131,10 @@ const STAGES: &[Rule] = &[
         "queue_ns_p95",
         "queue_ns_p99",
     ]),
+    Sketch("ttft_sketch"),
+    Sketch("tpot_sketch"),
+    Sketch("itl_sketch"),
+    Sketch("e2e_sketch"),
     Share("achieved_ratio"),
     Unique(&["stage"]),
 ];

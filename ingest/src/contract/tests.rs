@@ -228,6 +228,7 @@ fn every_rule_is_about_columns_of_its_table() {
                 }
                 Rule::NotNegative(column) => is(column, &number),
                 Rule::Share(column) => is(column, &[DataType::Float64]),
+                Rule::Sketch(column) => is(column, &[DataType::Binary]),
                 Rule::Rising(columns) => columns.iter().for_each(|name| is(name, &number[..1])),
                 Rule::Sum(column, others) | Rule::Difference(column, others) => {
                     [column]
@@ -318,4 +319,14 @@ fn other_tables_are_held_to_their_rules_too() {
         json: "{}".to_string(),
     };
     assert!(wrong(&[envelope]).contains("`gpu_count`, row 0: -1 is negative"));
+    let stage = |ttft_sketch| StageRow {
+        name: "s".to_string(),
+        phase: "steady".to_string(),
+        ttft_sketch,
+        ..StageRow::blank(id, 0)
+    };
+    let sketch: crate::Sketch = [1.0, 2.0].into_iter().collect();
+    assert_eq!(wrong(&[stage(Some(sketch.to_bytes()))]), "");
+    let torn = wrong(&[stage(Some(sketch.to_bytes()[..20].to_vec()))]);
+    assert!(torn.contains("`ttft_sketch`, row 0: the sketch is damaged"));
 }

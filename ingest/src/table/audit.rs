@@ -20,6 +20,14 @@ table_row! {
         task_id: Option<String>,
         /// The run it concerns.
         run_id: Option<String>,
+        /// The model it concerns.
+        model: Option<String>,
+        /// The deployment it concerns.
+        deployment: Option<String>,
+        /// The host it concerns.
+        host: Option<String>,
+        /// Why, in words; null where nobody has to say.
+        reason: Option<String>,
         /// Details, as JSON.
         detail: String,
     }

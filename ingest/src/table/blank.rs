@@ -28,6 +28,8 @@ impl RunRow {
             envelope_id: String::new(),
             comparable_key: String::new(),
             workload_digest: None,
+            workload: None,
+            slo: None,
             config: "{}".to_string(),
             triggered_by: String::new(),
             trigger: Trigger::Manual.to_string(),

@@ -70,6 +70,11 @@ table_row! {
         comparable_key: String,
         /// Digest of the workload, its seed excluded.
         workload_digest: Option<String>,
+        /// The workload in words: the name of its mix, and lengths that are fixed; null where there is
+        /// none.
+        workload: Option<String>,
+        /// The SLO's bounds, in canonical order, without the demand; null where there is none.
+        slo: Option<String>,
         /// Effective settings, SLO, workload and seed, as JSON: what a rerun needs.
         config: String,
         /// Who asked for it.

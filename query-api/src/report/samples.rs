@@ -172,6 +172,8 @@ fn run(model: &str, profile: &str, verdict: &str) -> RunRow {
         envelope_id: "e1".to_string(),
         comparable_key: "c1".to_string(),
         workload_digest: None,
+        workload: None,
+        slo: None,
         config: String::new(),
         triggered_by: "ada".to_string(),
         trigger: "manual".to_string(),

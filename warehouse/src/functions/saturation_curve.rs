@@ -1,27 +1,22 @@
 //! `saturation_curve(run)`: how a run behaves as its load grows.
 
-use std::sync::{Arc, LazyLock};
+use plimsoll_ingest::ColumnKind::{Boolean, Float64, Int64, Utf8};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::DataType::{self, Boolean, Float64, Int64, Utf8};
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use async_trait::async_trait;
-use datafusion::catalog::memory::MemorySourceConfig;
-use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::{Result, plan_err};
-use datafusion::datasource::TableType;
-use datafusion::error::DataFusionError;
-use datafusion::logical_expr::Expr;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::scalar::ScalarValue;
-
-use crate::resolve::resolve;
-use crate::snapshots::Snapshots;
+use super::of_run::{OfRun, TAKES};
+use super::{Column, Definition};
 
 const SQL: &str = include_str!("saturation_curve.sql");
 
+/// The function.
+pub(super) const DEFINITION: Definition = Definition {
+    name: "saturation_curve",
+    takes: TAKES,
+    columns: COLUMNS,
+    call: |arguments| OfRun::call(arguments, SQL),
+};
+
 /// The columns of [`SQL`], with their meaning.
-const COLUMNS: &[(&str, DataType, &str)] = &[
+const COLUMNS: &[Column] = &[
     ("stage", Int64, "Number of the stage, from 0."),
     ("name", Utf8, "Its name."),
     (
@@ -112,103 +107,3 @@ const COLUMNS: &[(&str, DataType, &str)] = &[
     ("valid", Boolean, "Whether the generator kept its schedule."),
     ("run_id", Utf8, "The run."),
 ];
-
-/// The function's schema: known before the run is, since calling it is
-/// synchronous and finding the run reads storage.
-static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-    let field = |(name, kind, doc): &(&str, DataType, &str)| {
-        let comment = [("comment".to_string(), (*doc).to_string())];
-        Field::new(*name, kind.clone(), true).with_metadata(comment.into())
-    };
-    Arc::new(Schema::new(COLUMNS.iter().map(field).collect::<Vec<_>>()))
-});
-
-/// The function.
-#[derive(Debug)]
-pub(super) struct SaturationCurve {
-    snapshots: Arc<Snapshots>,
-}
-
-impl SaturationCurve {
-    /// The name in SQL.
-    pub(super) const NAME: &'static str = "saturation_curve";
-
-    /// The function over one set of snapshots.
-    pub(super) fn new(snapshots: Arc<Snapshots>) -> Self {
-        Self { snapshots }
-    }
-}
-
-impl TableFunctionImpl for SaturationCurve {
-    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
-        let reference = match args.exprs() {
-            [Expr::Literal(value, _)] => value.try_as_str().flatten().map(str::to_string),
-            _ => None,
-        };
-        let Some(reference) = reference else {
-            return plan_err!(
-                "{} takes one run, as a text: its id, the last 6 or more characters of it, or \
-                 'latest'",
-                Self::NAME
-            );
-        };
-        Ok(Arc::new(CurveOf {
-            snapshots: Arc::clone(&self.snapshots),
-            reference,
-        }))
-    }
-}
-
-/// The curve of one run, as a table.
-#[derive(Debug)]
-struct CurveOf {
-    snapshots: Arc<Snapshots>,
-    reference: String,
-}
-
-impl CurveOf {
-    async fn rows(&self) -> Result<Vec<RecordBatch>> {
-        let run = resolve(&self.snapshots, &self.reference)
-            .await
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let key = ScalarValue::Int64(Some(run.run_key()));
-        let batches = self.snapshots.rows(SQL, vec![key]).await?;
-        batches
-            .into_iter()
-            .map(|batch| {
-                Ok(RecordBatch::try_new(
-                    self.schema(),
-                    batch.columns().to_vec(),
-                )?)
-            })
-            .collect()
-    }
-}
-
-#[async_trait]
-impl TableProvider for CurveOf {
-    fn schema(&self) -> SchemaRef {
-        SchemaRef::clone(&SCHEMA)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    async fn scan(
-        &self,
-        _session: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        // A run has a few dozen stages at most: they are read here, in order,
-        // and handed on from memory.
-        let rows = self.rows().await?;
-        Ok(MemorySourceConfig::try_new_exec(
-            &[rows],
-            self.schema(),
-            projection.cloned(),
-        )?)
-    }
-}

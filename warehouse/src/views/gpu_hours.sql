@@ -5,6 +5,17 @@
 -- that is not ours, quarantined is kept out of use. A minute that was sampled twice in one state
 -- counts once. Their sum is less than 1 where the host was not sampled all the time: sampled says
 -- how much of the hour it was. Hours are UTC.
+--
+-- Columns:
+--   hour: Start of the hour, UTC.
+--   host: The host.
+--   gpu: UUID of the GPU.
+--   sku: GPU model; null where unknown.
+--   busy: Hours in which it was leased to a deployment, 0 to 1.
+--   idle: Hours in which it was free, 0 to 1.
+--   foreign: Hours in which a process that is not ours used it, 0 to 1.
+--   quarantined: Hours in which it was kept out of use, 0 to 1.
+--   sampled: Hours in which it was sampled at all, 0 to 1.
 SELECT
     hour, host, gpu, sku,
     count(DISTINCT CASE WHEN state = 'leased' THEN minute END) / 60.0 AS busy,

@@ -8,6 +8,22 @@
 -- bounds of its interval, null where the method gives none. The sustainable rate is what holds for
 -- long; null where it was not measured. Engine and hardware are null where they are unknown. Only
 -- runs whose verdict says how the subject did are read: passed, degraded, blocked.
+--
+-- Columns:
+--   model: As requests name it.
+--   revision: Revision of the model in that run; null where unknown.
+--   engine: Serving engine in that run; null where it does not say.
+--   gpu_sku: GPU model; null where unknown.
+--   gpu_count: Number of GPUs; null where unknown.
+--   comparable_key: Runs with the same key asked the same question.
+--   day: UTC day of the run's start.
+--   peak_goodput_rps: Good requests a second at the limit.
+--   peak_goodput_rps_low: Lower bound of its interval; null where the method gives none.
+--   peak_goodput_rps_high: Upper bound of its interval; null where the method gives none.
+--   sustainable_rps: Requests a second that hold for long; null where not measured.
+--   sustainable_rps_low: Lower bound of its interval; null where not measured.
+--   sustainable_rps_high: Upper bound of its interval; null where not measured.
+--   run_id: The run that is shown.
 SELECT
     model, revision, engine, gpu_sku, gpu_count, comparable_key, day,
     peak_goodput_rps, peak_goodput_rps_low, peak_goodput_rps_high,

@@ -8,6 +8,20 @@
 -- unit, signed so that positive is worse, and 0 where last is best; gap_pct is gap in per cent of
 -- best's magnitude, null where best is 0. Durations are in ms. Only runs whose verdict says how the
 -- subject did are read: passed, degraded, blocked.
+--
+-- Columns:
+--   model: As requests name it.
+--   profile: The profile of its runs.
+--   comparable_key: Runs with the same key asked the same question.
+--   metric: Name of the figure, with its unit where it is a duration or a rate.
+--   unit: Unit of the figure: req/s, tokens/s, share (0 to 1), ms or USD.
+--   higher_is_better: Direction of the figure.
+--   runs: Runs that have the figure.
+--   average: Mean over those runs, in the unit.
+--   best: Best of those runs, in the unit.
+--   last: That of the run that started last, in the unit.
+--   gap: How far last is from best, in the unit; positive is worse.
+--   gap_pct: The gap in per cent of best's magnitude; null where best is 0.
 SELECT
     model, profile, comparable_key, metric, unit, higher_is_better, runs, average, best, last,
     CASE WHEN higher_is_better THEN best - last ELSE last - best END AS gap,

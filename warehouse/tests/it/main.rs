@@ -1,5 +1,6 @@
 //! The warehouse over real Delta tables in temporary folders.
 
+mod capacities;
 mod check;
 mod figures;
 mod formats;
@@ -9,5 +10,6 @@ mod place;
 mod reading;
 mod statistics;
 mod summaries;
+mod trends;
 mod views;
 mod visibility;

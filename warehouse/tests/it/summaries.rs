@@ -1,8 +1,9 @@
 //! Views that count, on rows that can be counted by hand.
 
-use plimsoll_ingest::{CaseRow, FleetRow, RunRow, Verdict};
+use plimsoll_ingest::{CaseRow, EventRow, FleetRow, RequestRow, RunRow, StageRow, Verdict};
+use plimsoll_warehouse::{Access, QueryLimits};
 
-use crate::place::{Place, answer, at, blank, id, run};
+use crate::place::{EVERYTHING, Place, answer, ask, at, blank, id, request, run, stage};
 
 #[tokio::test]
 async fn gpu_hours_are_the_minutes_in_each_state() {
@@ -74,5 +75,86 @@ async fn functional_summary_counts_the_cases_of_each_marker() {
         answer(&warehouse, sql).await,
         "m,standard,stream,2026-01-02T12:00:00Z,0,0,1,0\n\
          m,standard,tools,2026-01-02T12:00:00Z,2,1,0,1"
+    );
+}
+
+#[tokio::test]
+async fn operations_are_the_events_that_explain_a_figure() {
+    let place = Place::new();
+    let event = |minute: i64, action: &str| EventRow {
+        at: at(3, minute),
+        actor: "ada".into(),
+        action: action.into(),
+        source: None,
+        job_id: None,
+        task_id: None,
+        run_id: None,
+        model: Some("m".into()),
+        deployment: Some("d1".into()),
+        host: None,
+        reason: Some("exit status 1".into()),
+        detail: "{}".into(),
+    };
+    place
+        .append(&[
+            event(0, "deployment_started"),
+            event(1, "job_submitted"),
+            event(2, "deployment_failed"),
+        ])
+        .await;
+    let warehouse = place.open().await;
+    let sql = "SELECT * FROM operations ORDER BY at";
+    assert_eq!(
+        answer(&warehouse, sql).await,
+        "2026-01-03T12:00:00Z,deployment_started,m,d1,,exit status 1\n\
+         2026-01-03T12:02:00Z,deployment_failed,m,d1,,exit status 1"
+    );
+    // It shows what happened, and not who did it, to those who may not read the audit.
+    let viewer = QueryLimits {
+        access: Access::Reports,
+        ..EVERYTHING
+    };
+    let shown = ask(&warehouse, "SELECT kind FROM operations", &[], &viewer).await;
+    assert_eq!(shown.expect("an answer").lines().count(), 3);
+    let refused = ask(&warehouse, "SELECT actor FROM audit.events", &[], &viewer).await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn latency_matrix_tells_classes_of_requests_apart() {
+    let place = Place::new();
+    let run_id = id(at(4, 0), 1);
+    let of = |number: i64, class: &str, ttft_ms: Option<i64>, stage: i64| RequestRow {
+        stage,
+        phase: if stage == 0 { "warm_up" } else { "steady" }.into(),
+        workload_class: Some(class.into()),
+        status: if ttft_ms.is_some() { "ok" } else { "timeout" }.into(),
+        ttft_ns: ttft_ms.map(|ms| ms * 1_000_000),
+        output_tokens: ttft_ms.map(|_| number * 10),
+        good: ttft_ms.is_some_and(|ms| ms < 35),
+        ..request(run_id, number)
+    };
+    place
+        .append(&[
+            of(0, "short", Some(999), 0),
+            of(1, "short", Some(10), 1),
+            of(2, "short", Some(20), 1),
+            of(3, "long", Some(30), 1),
+            of(4, "long", Some(40), 1),
+            of(5, "long", None, 1),
+        ])
+        .await;
+    let offered = StageRow {
+        offered_rps: Some(4.0),
+        ..stage(run_id, 1, "steady")
+    };
+    place.append(&[stage(run_id, 0, "warm_up"), offered]).await;
+    place.append(&[run(run_id, "m")]).await;
+    let sql = "SELECT stage, offered_rps, workload_class, sent, ok, good, errors, output_tokens, \
+               ttft_p50_ms, ttft_p99_ms, tpot_p50_ms FROM latency_matrix('latest')";
+    assert_eq!(
+        answer(&place.open().await, sql).await,
+        "1,4.0,long,3,2,1,1,35.0,35.0,39.9,\n\
+         1,4.0,short,2,2,2,0,15.0,15.0,19.9,"
     );
 }

@@ -1,7 +1,7 @@
 //! Views on numbers that can be computed on paper.
 
 use plimsoll_ingest::{RunRow, StageRow, Verdict};
-use plimsoll_warehouse::{Access, QueryLimits, ResolveError, resolve_run};
+use plimsoll_warehouse::{Access, QueryLimits, ResolveError, View, resolve_run};
 
 use crate::place::{
     EVERYTHING, Place, answer, ask, at, envelope, failure, id, request, run, stage, tick,
@@ -320,4 +320,22 @@ async fn every_question_has_a_statement_that_runs() {
         }
     }
     assert!(asked >= 8, "{asked} questions");
+}
+
+#[tokio::test]
+async fn every_column_of_every_view_has_its_meaning() {
+    let warehouse = Place::new().open().await;
+    for view in View::ALL {
+        let sql = format!("SELECT * FROM {}", view.name());
+        let result = warehouse.query(&sql, &[], &EVERYTHING).await;
+        let schema = result.expect("an answer").schema();
+        let found: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+        let told = view.columns();
+        let named: Vec<&str> = told.iter().map(|(name, _)| *name).collect();
+        assert_eq!(found, named, "{}", view.name());
+        for (name, doc) in told {
+            let sentence = doc.len() >= 5 && doc.ends_with('.');
+            assert!(sentence, "{}.{name}: {doc}", view.name());
+        }
+    }
 }
