@@ -21,6 +21,7 @@ use plimsoll_ingest::{WarehouseLocation, WarehouseStore};
 use crate::error::OpenError;
 use crate::growth;
 use crate::metered::Metering;
+use crate::sketches;
 use crate::store::ReadOnlyStore;
 
 /// The one catalog.
@@ -112,6 +113,9 @@ impl Engine {
                     reason: error.strip_backtrace(),
                 })?;
         }
+        sketches::register(&mut template).map_err(|error| OpenError::Engine {
+            reason: error.strip_backtrace(),
+        })?;
         growth::limit(&mut template, options.memory_limit).map_err(|error| OpenError::Engine {
             reason: error.strip_backtrace(),
         })?;

@@ -29,6 +29,7 @@ mod provider;
 mod read_only;
 mod resolve;
 mod runtime;
+mod sketches;
 mod snapshots;
 mod store;
 mod stream;

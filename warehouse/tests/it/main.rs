@@ -8,6 +8,7 @@ mod guards;
 mod names;
 mod place;
 mod reading;
+mod sketches;
 mod statistics;
 mod summaries;
 mod trends;
