@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use plimsoll_ingest::{Table, WarehouseStore, delta, storage};
-use plimsoll_warehouse::{Checked, Chore, Done, Finding, Maintained, Severity, maintain};
+use plimsoll_warehouse::{
+    Checked, Chore, Dialect, Done, Finding, Maintained, Severity, Source, maintain,
+};
 use serde_json::{Value, json};
 
-use super::reading::{block_on, options, unreadable};
+use super::reading::{block_on, open, options, unreadable};
 use super::recovery::recover;
 use crate::failure::{Exit, Failure, chain};
 use crate::settings::Settings;
@@ -30,6 +32,7 @@ Examples:
   plimsoll warehouse optimize
   plimsoll warehouse optimize --retention requests=90d,ticks=1y
   plimsoll warehouse vacuum --dry-run
+  plimsoll warehouse views --dialect duckdb > views.sql
 
 init makes the tables that are missing; so does the first run.
 check reads what the files and the keys of all rows say, publishes runs that a
@@ -38,7 +41,8 @@ optimize puts the small files of past days together, takes out days that are
 past their retention, and sums up the tables' logs; vacuum then deletes the
 files that no version of a table has needed for a week. Whoever reads or writes
 meanwhile does not notice. One process at a time does either: the warehouse
-itself holds the lease.")]
+itself holds the lease.
+views prints the views as SQL, to be asked with other engines.")]
 pub(crate) struct WarehouseArgs {
     /// What to do
     #[arg(value_name = "ACTION", hide_possible_values = true, help = ACTIONS)]
@@ -54,9 +58,26 @@ pub(crate) struct WarehouseArgs {
     /// vacuum: only say how many files would be deleted
     #[arg(long)]
     dry_run: bool,
+    #[arg(
+        long,
+        value_enum,
+        value_name = "ENGINE",
+        hide_possible_values = true,
+        help = "views: for datafusion or duckdb [datafusion]"
+    )]
+    dialect: Option<Engine>,
+    /// views: name the files of this moment, for a DuckDB without its delta extension
+    #[arg(long)]
+    files: bool,
 }
 
-const ACTIONS: &str = "init, check, optimize or vacuum (see --help)";
+const ACTIONS: &str = "init, check, optimize, vacuum or views (see --help)";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    Datafusion,
+    Duckdb,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Action {
@@ -68,6 +89,8 @@ enum Action {
     Optimize,
     /// Delete files that nothing needs
     Vacuum,
+    /// Print the views as SQL
+    Views,
 }
 
 /// Does one action.
@@ -81,6 +104,23 @@ pub(crate) fn execute(
         return Err(Failure::usage(
             "--older-than and --dry-run are of `warehouse vacuum`",
             "leave them out",
+        ));
+    }
+    let of_views = args.dialect.is_some() || args.files;
+    if of_views && args.action != Action::Views {
+        return Err(Failure::usage(
+            "--dialect and --files are of `warehouse views`",
+            "leave them out",
+        ));
+    }
+    let dialect = match args.dialect {
+        Some(Engine::Duckdb) => Dialect::Duckdb,
+        Some(Engine::Datafusion) | None => Dialect::Datafusion,
+    };
+    if args.files && dialect != Dialect::Duckdb {
+        return Err(Failure::usage(
+            "--files is of `warehouse views --dialect duckdb`",
+            "leave it out: Plimsoll's own views read its tables",
         ));
     }
     match args.action {
@@ -107,7 +147,28 @@ pub(crate) fn execute(
             let done = block_on(chore(settings, console, vacuum))?;
             tell(&done, "nothing to delete", console)
         }
+        Action::Views => {
+            let source = if args.files {
+                Source::Files
+            } else {
+                Source::Tables
+            };
+            let script = block_on(views(settings, console, dialect, source))?;
+            terminal::show(&script)?;
+            Ok(Exit::Done)
+        }
     }
+}
+
+async fn views(
+    settings: &Settings,
+    console: &Console,
+    dialect: Dialect,
+    source: Source,
+) -> Result<String, Failure> {
+    let warehouse = open(settings, console).await?;
+    let script = warehouse.script(dialect, source).await;
+    script.map_err(|error| Failure::failed(&error, error.help()))
 }
 
 async fn init(settings: &Settings, console: &Console) -> Result<Exit, Failure> {

@@ -14,6 +14,7 @@
 
 mod catalog;
 mod check;
+mod dialect;
 mod engine;
 mod error;
 mod files;
@@ -37,6 +38,7 @@ mod views;
 mod warehouse;
 
 pub use check::{Checked, Finding, Severity, check};
+pub use dialect::{Dialect, Source};
 pub use engine::WarehouseOptions;
 pub use error::{OpenError, QueryError};
 pub use format::Format;

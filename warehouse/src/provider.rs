@@ -25,6 +25,8 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 
+use object_store::path::Path;
+
 use crate::files::FileList;
 
 mod prune;
@@ -103,6 +105,11 @@ impl FileTable {
             files,
             store,
         }
+    }
+
+    /// Where the files lie in the store.
+    pub(crate) fn file_paths(&self) -> impl Iterator<Item = &Path> {
+        (0..self.files.len()).map(|file| self.files.path(file))
     }
 
     /// The files that may hold rows for the filters, with their statistics.

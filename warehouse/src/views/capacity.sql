@@ -99,10 +99,9 @@ FROM (
             peak_goodput_rps IS NOT NULL
                 OR verdict = 'blocked'
                 AND profile IN ('step', 'ramp', 'peak', 'max_throughput') AS finds_limit,
-            last_value(own_setup) OVER (
+            first_value(own_setup) OVER (
                 PARTITION BY model, gpu_sku, gpu_count
-                ORDER BY started_at, run_id
-                ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+                ORDER BY started_at DESC, run_id DESC
             ) AS newest_setup
         FROM (
             SELECT

@@ -128,9 +128,6 @@ async fn sketches_are_held_to_the_memory_limit() {
     let sql = "SELECT count(*) FROM (SELECT value % 200000 AS g, sketch(value * value) AS s \
                FROM range(1000000) GROUP BY value % 200000) AS t WHERE s IS NOT NULL";
     let error = failure(&warehouse, sql).await;
-    let refused = matches!(
-        error,
-        QueryError::Memory { .. }
-    );
+    let refused = matches!(error, QueryError::Memory { .. });
     assert!(refused, "{error:?}");
 }
