@@ -11,6 +11,7 @@ mod chosen;
 mod encrypted;
 mod held_up;
 mod interruptions;
+mod judged;
 mod killed;
 mod other_servers;
 mod peers;

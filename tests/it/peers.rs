@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::program::{Drained, Listen, Running};
 
-/// A folder of the peers' installation, such as `venv/bin/python`.
-fn installed(path: &str) -> PathBuf {
+/// What the peers' installation holds, such as `venv/bin/python`.
+pub(crate) fn installed(path: &str) -> PathBuf {
     let cache = match std::env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder),
         None => PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"),

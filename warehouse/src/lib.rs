@@ -32,6 +32,7 @@ mod resolve;
 mod runtime;
 mod sketches;
 mod snapshots;
+pub mod statistics;
 mod store;
 mod stream;
 mod views;

@@ -1,0 +1,90 @@
+"""Works out the answers of a warehouse a second time, and compares.
+
+    judge.py WAREHOUSE VIEWS.sql OURS.json
+
+Polars reads the tables' files and comes to each answer with logic of its own; DuckDB runs the
+views' SQL as `plimsoll warehouse views` prints it. OURS.json holds what Plimsoll answered.
+Ends with 1 and the rows that differ where the answers are not the same.
+"""
+
+import datetime
+import json
+import math
+import sys
+from pathlib import Path
+
+import duckdb
+
+import tables
+import views
+
+UTC = datetime.timezone.utc
+
+
+def plain(value):
+    """A value as it is compared: moments as microseconds, dates as texts, floats as floats."""
+    if isinstance(value, datetime.datetime):
+        return int((value.astimezone(UTC) - datetime.datetime(1970, 1, 1, tzinfo=UTC)) / datetime.timedelta(microseconds=1))
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, str) and len(value) >= 20 and value[10:11] == "T" and value.endswith("Z"):
+        return plain(datetime.datetime.fromisoformat(value))
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    return float(value)
+
+
+def same(one, other):
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+    return one == other
+
+
+def order(row):
+    """Rows in one order, whatever the last digits of their floats are."""
+    return json.dumps([f"{v:.6g}" if isinstance(v, float) else v for _, v in sorted(row.items())])
+
+
+def compare(name, ours, theirs, who):
+    ours = sorted(({k: plain(v) for k, v in row.items()} for row in ours), key=order)
+    theirs = sorted(({k: plain(v) for k, v in row.items()} for row in theirs), key=order)
+    wrong = []
+    if len(ours) != len(theirs):
+        wrong.append(f"{len(ours)} rows, and {who} has {len(theirs)}")
+    for row, other in zip(ours, theirs):
+        if row.keys() != other.keys():
+            wrong.append(f"columns {sorted(row.keys() ^ other.keys())} are not in both")
+        else:
+            wrong += [
+                f"{key}: {row[key]!r}, and {who} has {other[key]!r}, in {other}"
+                for key in row
+                if not same(row[key], other[key])
+            ]
+        if len(wrong) > 5:
+            break
+    print(f"{name}: {len(ours)} rows, {'as' if not wrong else 'NOT as'} {who}")
+    for line in wrong[:6]:
+        print(f"  {line}")
+    return not wrong
+
+
+def main(warehouse, script, answers):
+    ours = json.loads(Path(answers).read_text())
+    run = ours.pop("run")
+    agreed = []
+    database = duckdb.connect()
+    database.execute(Path(script).read_text())
+    for name in views.VIEWS:
+        rows = database.execute(f"SELECT * FROM reports.{name}")
+        columns = [column[0] for column in rows.description]
+        theirs = [dict(zip(columns, row)) for row in rows.fetchall()]
+        agreed.append(compare(name, ours[name], theirs, "DuckDB"))
+    read = tables.Tables(Path(warehouse))
+    for name, work_out in views.ANSWERS.items():
+        agreed.append(compare(name, ours[name], work_out(read, run), "Polars"))
+    print(f"{sum(agreed)} comparisons agree, {len(agreed) - sum(agreed)} do not")
+    return 0 if all(agreed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

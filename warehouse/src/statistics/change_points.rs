@@ -1,0 +1,177 @@
+//! Where the level of a series changes.
+//!
+//! A change point is where E-divisive (Matteson and James, "A Nonparametric Approach for Multiple
+//! Change Point Analysis of Multivariate Data", 2014) sees the two sides differ most. Segments are
+//! split while that looks possible, then the least likely points are taken away again until every
+//! point that is left tells its neighbouring segments apart (Fleming et al., "Hunter: Using Change
+//! Point Detection to Hunt for Performance Regressions", 2023). Instead of permutations, tests of two
+//! samples tell how likely a point is by chance.
+
+use super::two_samples::{interval, level, p_value};
+
+/// The fewest values on either side of a change point.
+const SHORTEST: usize = 3;
+
+/// How likely by chance a point may be to be looked at any further, and to be kept.
+const POSSIBLE: f64 = 0.5;
+const LIKELY: f64 = 0.05;
+
+/// Mean and sample standard deviation of the values between two change points.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Level {
+    /// The mean.
+    pub mean: f64,
+    /// The sample standard deviation; 0 of one value.
+    pub sd: f64,
+    /// How many values.
+    pub n: usize,
+}
+
+/// Where a level ends and another begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChangePoint {
+    /// The first value of the new level.
+    pub index: usize,
+    /// The level that ends.
+    pub before: Level,
+    /// The level that begins.
+    pub after: Level,
+    /// The probability to find such a point by chance in a series without one.
+    pub p_value: f64,
+}
+
+impl ChangePoint {
+    /// The interval that holds the difference of the levels, after less before, with a probability
+    /// of 95 %.
+    pub fn interval(&self) -> (f64, f64) {
+        interval(&self.before, &self.after)
+    }
+}
+
+/// What a series holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detected {
+    /// Its change points in order.
+    pub points: Vec<ChangePoint>,
+    /// Where there is none: how likely by chance the likeliest point is; 1 of a series that is too
+    /// short to have one. What was tested counts, when one out of many series is believed.
+    pub nothing: f64,
+}
+
+/// The change points of a series, in order of time.
+pub fn change_points(series: &[f64]) -> Detected {
+    let mut possible = Vec::new();
+    let nothing = split(series, 0, series.len(), &mut possible);
+    possible.sort_unstable();
+    // Taking a point away changes its neighbours' segments.
+    loop {
+        let points = tested(series, &possible);
+        let weakest = points
+            .iter()
+            .enumerate()
+            .max_by(|(_, one), (_, other)| one.p_value.total_cmp(&other.p_value));
+        match weakest {
+            Some((place, point)) if point.p_value > LIKELY => {
+                possible.remove(place);
+            }
+            _ => return Detected { points, nothing },
+        }
+    }
+}
+
+/// Puts the points of a segment that look possible into `found`, and says how likely by chance the
+/// first of them is.
+fn split(series: &[f64], start: usize, end: usize, found: &mut Vec<usize>) -> f64 {
+    let segment = &series[start..end];
+    if segment.len() < 2 * SHORTEST {
+        return 1.0;
+    }
+    let place = candidate(segment).clamp(SHORTEST, segment.len() - SHORTEST);
+    let (left, right) = segment.split_at(place);
+    let p = by_chance(p_value(&level(left), &level(right)), segment.len());
+    if p <= POSSIBLE {
+        found.push(start + place);
+        split(series, start, start + place, found);
+        split(series, start + place, end, found);
+    }
+    p
+}
+
+fn tested(series: &[f64], points: &[usize]) -> Vec<ChangePoint> {
+    let edges: Vec<usize> = std::iter::once(0)
+        .chain(points.iter().copied())
+        .chain([series.len()])
+        .collect();
+    let around = edges.windows(3).map(|edges| {
+        let (before, after) = (&series[edges[0]..edges[1]], &series[edges[1]..edges[2]]);
+        let (before, after) = (level(before), level(after));
+        ChangePoint {
+            index: edges[1],
+            before,
+            after,
+            p_value: by_chance(p_value(&before, &after), edges[2] - edges[0]),
+        }
+    });
+    around.collect()
+}
+
+/// The probability that the best of all places in a series of `length` values looks so good. Places
+/// side by side look alike, so that there are fewer independent ones than places: simulated series
+/// without a change give about the square root (`cargo xtask bench changes` shows what comes of it).
+fn by_chance(p: f64, length: usize) -> f64 {
+    let places = 1.1 * (length as f64).sqrt();
+    -f64::exp_m1(places * f64::ln_1p(-p.min(1.0 - f64::EPSILON)))
+}
+
+/// Where the values before and after differ most, by the energy distance of E-divisive with
+/// exponent 1; what comes after may end before the segment does, so that a level that returns is
+/// found, too.
+///
+/// With `n` values before and `m` after it is `2 / (n + m)` times the sum of all distances between
+/// the sides, less `m / (n - 1)` times those within the first and `n / (m - 1)` times those within
+/// the second. Sums over all pairs grow by one value at a time, so that the whole takes time in the
+/// square of the length.
+fn candidate(segment: &[f64]) -> usize {
+    let n = segment.len();
+    // within[t]: distances among the first t values.
+    let mut within = vec![0.0; n + 1];
+    for t in 1..n {
+        let added: f64 = segment[..t]
+            .iter()
+            .map(|value| (value - segment[t]).abs())
+            .sum();
+        within[t + 1] = within[t] + added;
+    }
+    let (mut best, mut place) = (f64::NEG_INFINITY, n / 2);
+    // after[k]: distances among values t..k, for the t of the round before; t falls.
+    let mut after = vec![0.0; n + 1];
+    for t in (1..n).rev() {
+        let mut added = 0.0;
+        for k in t + 2..=n {
+            added += (segment[t] - segment[k - 1]).abs();
+            after[k] += added;
+        }
+        for k in t + 1..=n {
+            let between = within[k] - within[t] - after[k];
+            let (left, right) = (t as f64, (k - t) as f64);
+            let of_left = if t > 1 {
+                within[t] * right / (left - 1.0)
+            } else {
+                0.0
+            };
+            let of_right = if k - t > 1 {
+                after[k] * left / (right - 1.0)
+            } else {
+                0.0
+            };
+            let distance = 2.0 / (left + right) * (between - of_left - of_right);
+            if distance > best {
+                (best, place) = (distance, t);
+            }
+        }
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests;
