@@ -22,9 +22,15 @@ use plimsoll_ingest::ColumnKind;
 
 use crate::snapshots::Snapshots;
 
+mod compare_runs;
 mod latency_matrix;
+mod metric;
 mod of_run;
+mod regressions;
+mod rows;
 mod saturation_curve;
+mod series;
+mod setup;
 mod sizing;
 
 /// A column of a function: its name, its type, and its meaning with unit and null rule.
@@ -51,10 +57,13 @@ trait Call: Debug + Send + Sync {
 }
 
 /// Every function.
-const ALL: [&Definition; 3] = [
+const ALL: [&Definition; 6] = [
     &saturation_curve::DEFINITION,
     &latency_matrix::DEFINITION,
     &sizing::DEFINITION,
+    &compare_runs::DEFINITION,
+    &regressions::REGRESSIONS,
+    &regressions::CHANGE_POINTS,
 ];
 
 /// Makes the functions known to a session; they read `snapshots` with their

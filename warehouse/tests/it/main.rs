@@ -1,7 +1,9 @@
 //! The warehouse over real Delta tables in temporary folders.
 
 mod capacities;
+mod changes;
 mod check;
+mod comparisons;
 mod figures;
 mod formats;
 mod guards;

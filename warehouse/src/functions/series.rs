@@ -1,0 +1,155 @@
+//! Figures of one question over time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use datafusion::common::Result;
+
+use super::metric::{Metric, OF_RUNS};
+use super::rows::Rows;
+use crate::snapshots::Snapshots;
+
+/// A run, as far as series know it.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) run_id: String,
+    pub(super) run_key: i64,
+    /// When it began, in us since the epoch.
+    pub(super) started_us: i64,
+}
+
+/// What a series is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Question {
+    pub(super) pillar: &'static str,
+    pub(super) model: String,
+    /// The profile, the benchmark or the marker.
+    pub(super) suite: String,
+    pub(super) comparable_key: String,
+    pub(super) metric: String,
+    pub(super) unit: &'static str,
+    pub(super) higher_is_better: bool,
+}
+
+/// Values in order of time, each with its run.
+type Values = Vec<(f64, Arc<Run>)>;
+
+/// The values of each question.
+pub(super) type Series = BTreeMap<Question, Values>;
+
+/// Every figure of every question.
+pub(super) async fn all(snapshots: &Arc<Snapshots>) -> Result<Series> {
+    let mut series = Series::new();
+    headline_figures(snapshots, &mut series).await?;
+    scores(snapshots, &mut series).await?;
+    markers(snapshots, &mut series).await?;
+    Ok(series)
+}
+
+const FIRST: usize = 6;
+
+fn run(rows: &Rows, row: usize) -> Arc<Run> {
+    Arc::new(Run {
+        run_id: rows.text(3, row).unwrap_or_default().to_string(),
+        run_key: rows.integer(4, row).unwrap_or_default(),
+        started_us: rows.integer(5, row).unwrap_or_default(),
+    })
+}
+
+fn text(rows: &Rows, column: usize, row: usize) -> String {
+    rows.text(column, row).unwrap_or_default().to_string()
+}
+
+async fn headline_figures(snapshots: &Arc<Snapshots>, series: &mut Series) -> Result<()> {
+    let figures = Metric::select(OF_RUNS, "r");
+    let sql = format!(
+        "SELECT r.model, r.suite, r.comparable_key, r.run_id, r.run_key, r.started_at, {figures} \
+         FROM reports.runs AS r WHERE r.verdict IN ('passed', 'degraded', 'blocked') \
+         AND r.pillar = 'performance' ORDER BY r.started_at, r.run_id"
+    );
+    let rows = Rows::of(snapshots, &sql, Vec::new()).await?;
+    // By question first, then by figure: there are far more values than series.
+    let mut questions: HashMap<[&str; 3], Vec<Values>> = HashMap::new();
+    for row in 0..rows.len() {
+        let of_run = run(&rows, row);
+        let question = [0, 1, 2].map(|column| rows.text(column, row).unwrap_or_default());
+        let figures = questions
+            .entry(question)
+            .or_insert_with(|| vec![Values::new(); OF_RUNS.len()]);
+        for (place, values) in figures.iter_mut().enumerate() {
+            if let Some(value) = rows.float(FIRST + place, row) {
+                values.push((value, Arc::clone(&of_run)));
+            }
+        }
+    }
+    for ([model, suite, comparable_key], figures) in questions {
+        let measured = OF_RUNS.iter().zip(figures);
+        for (metric, values) in measured.filter(|(_, values)| !values.is_empty()) {
+            let question = Question {
+                pillar: "performance",
+                model: model.to_string(),
+                suite: suite.to_string(),
+                comparable_key: comparable_key.to_string(),
+                metric: metric.name.to_string(),
+                unit: metric.unit,
+                higher_is_better: metric.higher_is_better,
+            };
+            series.insert(question, values);
+        }
+    }
+    Ok(())
+}
+
+async fn scores(snapshots: &Arc<Snapshots>, series: &mut Series) -> Result<()> {
+    let sql = "SELECT r.model, s.benchmark, s.comparable_key, r.run_id, r.run_key, r.started_at, \
+         s.value, s.metric, s.higher_is_better FROM reports.scores AS s \
+         JOIN reports.runs AS r ON r.run_key = s.run_key \
+         WHERE r.verdict IN ('passed', 'degraded', 'blocked') ORDER BY r.started_at, r.run_id";
+    let rows = Rows::of(snapshots, sql, Vec::new()).await?;
+    for row in 0..rows.len() {
+        let question = Question {
+            pillar: "benchmark",
+            model: text(&rows, 0, row),
+            suite: text(&rows, 1, row),
+            comparable_key: text(&rows, 2, row),
+            metric: text(&rows, 7, row),
+            unit: "score",
+            higher_is_better: rows.flag(8, row).unwrap_or(true),
+        };
+        if let Some(value) = rows.float(FIRST, row) {
+            series
+                .entry(question)
+                .or_default()
+                .push((value, run(&rows, row)));
+        }
+    }
+    Ok(())
+}
+
+async fn markers(snapshots: &Arc<Snapshots>, series: &mut Series) -> Result<()> {
+    let sql = "SELECT f.model, f.marker, f.comparable_key, f.run_id, r.run_key, f.started_at, \
+         CAST(f.passed AS DOUBLE) / NULLIF(f.passed + f.failed + f.errors, 0) \
+         FROM (SELECT model, marker, comparable_key, run_id, started_at, sum(passed) AS passed, \
+               sum(failed) AS failed, sum(errors) AS errors FROM reports.functional_summary \
+               GROUP BY model, marker, comparable_key, run_id, started_at) AS f \
+         JOIN reports.runs AS r ON r.run_id = f.run_id ORDER BY f.started_at, f.run_id";
+    let rows = Rows::of(snapshots, sql, Vec::new()).await?;
+    for row in 0..rows.len() {
+        let question = Question {
+            pillar: "functional",
+            model: text(&rows, 0, row),
+            suite: text(&rows, 1, row),
+            comparable_key: text(&rows, 2, row),
+            metric: "passed_share".to_string(),
+            unit: "share",
+            higher_is_better: true,
+        };
+        if let Some(value) = rows.float(FIRST, row) {
+            series
+                .entry(question)
+                .or_default()
+                .push((value, run(&rows, row)));
+        }
+    }
+    Ok(())
+}
