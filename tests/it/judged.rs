@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::peers;
 use crate::program::Place;
 
+mod changes;
 mod random;
 
 const WAREHOUSES: u64 = 1;

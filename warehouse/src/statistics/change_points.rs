@@ -7,7 +7,7 @@
 //! Point Detection to Hunt for Performance Regressions", 2023). Instead of permutations, tests of two
 //! samples tell how likely a point is by chance.
 
-use super::two_samples::{interval, level, p_value};
+use super::two_samples::{interval, least_p_value, level, p_value};
 
 /// The fewest values on either side of a change point.
 const SHORTEST: usize = 3;
@@ -15,6 +15,9 @@ const SHORTEST: usize = 3;
 /// How likely by chance a point may be to be looked at any further, and to be kept.
 const POSSIBLE: f64 = 0.5;
 const LIKELY: f64 = 0.05;
+
+/// Three values beside three have exactly one chance in twenty, which is not less.
+const ROUNDING: f64 = 1e-9;
 
 /// Mean and sample standard deviation of the values between two change points.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,7 +74,7 @@ pub fn change_points(series: &[f64]) -> Detected {
             .enumerate()
             .max_by(|(_, one), (_, other)| one.p_value.total_cmp(&other.p_value));
         match weakest {
-            Some((place, point)) if point.p_value > LIKELY => {
+            Some((place, point)) if point.p_value > LIKELY - ROUNDING => {
                 possible.remove(place);
             }
             _ => return Detected { points, nothing },
@@ -88,7 +91,7 @@ fn split(series: &[f64], start: usize, end: usize, found: &mut Vec<usize>) -> f6
     }
     let place = candidate(segment).clamp(SHORTEST, segment.len() - SHORTEST);
     let (left, right) = segment.split_at(place);
-    let p = by_chance(p_value(&level(left), &level(right)), segment.len());
+    let p = by_chance(&level(left), &level(right));
     if p <= POSSIBLE {
         found.push(start + place);
         split(series, start, start + place, found);
@@ -109,18 +112,22 @@ fn tested(series: &[f64], points: &[usize]) -> Vec<ChangePoint> {
             index: edges[1],
             before,
             after,
-            p_value: by_chance(p_value(&before, &after), edges[2] - edges[0]),
+            p_value: by_chance(&before, &after),
         }
     });
     around.collect()
 }
 
-/// The probability that the best of all places in a series of `length` values looks so good. Places
-/// side by side look alike, so that there are fewer independent ones than places: simulated series
-/// without a change give about the square root (`cargo xtask bench changes` shows what comes of it).
-fn by_chance(p: f64, length: usize) -> f64 {
-    let places = 1.1 * (length as f64).sqrt();
-    -f64::exp_m1(places * f64::ln_1p(-p.min(1.0 - f64::EPSILON)))
+/// The probability that the best of all places in a series without a change looks so good.
+///
+/// Places side by side look alike, so that there are fewer independent ones than places: simulated
+/// series without a change give about the square root of their number (`cargo xtask bench changes`
+/// shows what comes of it).
+fn by_chance(before: &Level, after: &Level) -> f64 {
+    let places = 1.1 * ((before.n + after.n) as f64).sqrt();
+    let p = p_value(before, after).min(1.0 - f64::EPSILON);
+    let best = -f64::exp_m1(places * f64::ln_1p(-p));
+    best.max(least_p_value(before, after))
 }
 
 /// Where the values before and after differ most, by the energy distance of E-divisive with
