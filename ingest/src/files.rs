@@ -40,6 +40,13 @@ impl FileLimits {
         row_group_rows: 65_536,
         row_group_bytes: 4 << 20,
     };
+
+    /// For files that are put together: they are read for years, and written where memory is.
+    pub const COMPACTED: Self = Self {
+        file_bytes: 256 << 20,
+        row_group_rows: 131_072,
+        row_group_bytes: 32 << 20,
+    };
 }
 
 /// Bytes and rows of a page. Until a page is whole its values wait as they are, lists with two

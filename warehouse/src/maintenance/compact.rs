@@ -31,13 +31,6 @@ const MANY: usize = 8;
 /// others, in ms: longer than any reader goes on with an old set of snapshots.
 const SETTLED_MS: i64 = 3_600_000;
 
-/// What is written is read for years, and sorted in memory that spills.
-const LIMITS: FileLimits = FileLimits {
-    file_bytes: 256 << 20,
-    row_group_rows: 131_072,
-    row_group_bytes: 32 << 20,
-};
-
 /// The runs that have been visible for an hour.
 pub(super) async fn visible_runs(work: &Work) -> Result<RunKeys, MaintenanceError> {
     let session = work
@@ -159,7 +152,13 @@ async fn put_together(
     let rows = FileTable::new(snapshot.columns().clone(), files, store);
 
     let of = format!("compacted-{:010}", work.fence());
-    let mut written = TableFiles::new(table, date, &of, LIMITS, delta.object_store());
+    let mut written = TableFiles::new(
+        table,
+        date,
+        &of,
+        FileLimits::COMPACTED,
+        delta.object_store(),
+    );
     let mut rows_after = 0;
     let mut sorted = sorted(work, table, rows)
         .await
@@ -186,7 +185,7 @@ async fn put_together(
     });
     let operation = DeltaOperation::Optimize {
         predicate: None,
-        target_size: i64::try_from(LIMITS.file_bytes).unwrap_or(i64::MAX),
+        target_size: i64::try_from(FileLimits::COMPACTED.file_bytes).unwrap_or(i64::MAX),
     };
     commit::commit(work, delta, removed.chain(added).collect(), operation).await?;
     Ok(after)
