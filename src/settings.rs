@@ -63,6 +63,8 @@ pub(crate) struct ServeSettings {
     pub(crate) max_rows: usize,
     /// How often the warehouse is maintained; `None` for never.
     pub(crate) maintain: Option<Duration>,
+    /// How many bytes of answers are kept; 0 for none.
+    pub(crate) answers: usize,
 }
 
 impl Settings {
@@ -122,6 +124,10 @@ impl Settings {
                 maintain: layers.parse(Key::ServeMaintain, |text| match text {
                     "off" => Ok(None),
                     time => timeout(time).map(Some),
+                })?,
+                answers: layers.parse(Key::ServeAnswers, |text| match text {
+                    "off" => Ok(0),
+                    size => bytes::parse(size),
                 })?,
             },
             place_flags: layers

@@ -25,7 +25,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use plimsoll_ingest::RunId;
 use plimsoll_warehouse::{Access, QueryLimits, ResolveError, Warehouse, resolve_run_within};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tower_http::trace::{DefaultOnRequest, DefaultOnResponse, TraceLayer};
 
 mod accept;
@@ -51,7 +51,7 @@ pub struct ApiOptions {
     /// How many rows a result may have; what lies beyond is cut off, and the
     /// answer says so. 1,000,000.
     pub max_rows: usize,
-    /// Queries at once, whichever route asks; one more is answered 429. 16.
+    /// Queries of one role at once, whichever route asks; one more is answered 429. 16.
     pub concurrent_queries: usize,
     /// How long the body of a request may be, in bytes; 1 MiB.
     pub max_body_bytes: usize,
@@ -82,8 +82,7 @@ impl Default for ApiOptions {
 struct Api {
     warehouse: Arc<Warehouse>,
     options: ApiOptions,
-    /// One permit a query.
-    slots: Arc<Semaphore>,
+    slots: slots::Slots,
     /// How the last refresh went.
     health: watch::Receiver<health::Health>,
     /// True once the requests that still run must end.

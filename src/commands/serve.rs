@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use plimsoll_query_api::api::{self, ApiOptions};
-use plimsoll_warehouse::Warehouse;
+use plimsoll_warehouse::{Warehouse, WarehouseOptions};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -60,7 +60,11 @@ async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
             "warning: {address} can be reached by others, and nobody is asked who they are"
         ));
     }
-    let warehouse = Warehouse::open(&settings.warehouse, reading::options(settings))
+    let engine = WarehouseOptions {
+        answers: settings.serve.answers,
+        ..reading::options(settings)
+    };
+    let warehouse = Warehouse::open(&settings.warehouse, engine)
         .await
         .map_err(|error| reading::unreadable(&error))?;
     announce(address, settings, console)?;
@@ -142,6 +146,7 @@ mod tests {
             chosen,
             max_rows: 1,
             maintain: None,
+            answers: 0,
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Key {
     ServeMaxRows,
     /// How often `serve` maintains the warehouse.
     ServeMaintain,
+    /// How many bytes of answers `serve` keeps.
+    ServeAnswers,
 }
 
 /// Which commands have the setting's flag.
@@ -53,7 +55,7 @@ pub(crate) struct Entry {
 
 impl Key {
     /// Every setting, in the order in which help texts list them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Warehouse,
         Self::Spool,
         Self::Retention,
@@ -63,6 +65,7 @@ impl Key {
         Self::ServeListen,
         Self::ServeMaxRows,
         Self::ServeMaintain,
+        Self::ServeAnswers,
     ];
 
     /// What there is to know of it.
@@ -139,6 +142,14 @@ impl Key {
                 value_name: "TIME",
                 default: "1h",
                 doc: "Maintain the warehouse this often, or `off`",
+            },
+            Self::ServeAnswers => Entry {
+                name: "serve.answers",
+                flag: "answers",
+                scope: Scope::Commands(&["serve"]),
+                value_name: "SIZE",
+                default: "64MiB",
+                doc: "Memory for answers that may be asked again, or `off`",
             },
         }
     }

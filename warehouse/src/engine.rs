@@ -68,10 +68,12 @@ pub struct WarehouseOptions {
     pub spill_limit: u64,
     /// Threads for queries, and partitions of a plan.
     pub threads: usize,
+    /// How many bytes of answers are kept for those who ask the same again; 0 for none.
+    pub answers: usize,
 }
 
 impl Default for WarehouseOptions {
-    /// 1 GiB of memory, 8 GiB of spill space, a thread for each core.
+    /// 1 GiB of memory, 8 GiB of spill space, a thread for each core, no answers kept.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
@@ -79,6 +81,7 @@ impl Default for WarehouseOptions {
             spill_dir: None,
             spill_limit: 8 << 30,
             threads,
+            answers: 0,
         }
     }
 }
@@ -123,6 +126,11 @@ impl Engine {
             template,
             memory_limit: options.memory_limit,
         })
+    }
+
+    /// What every session begins with.
+    pub(crate) fn template(&self) -> &SessionState {
+        &self.template
     }
 
     /// The memory that all queries together may have, in bytes.

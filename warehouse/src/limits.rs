@@ -16,6 +16,9 @@ pub enum Access {
 }
 
 impl Access {
+    /// Every one, the least first.
+    pub const ALL: [Self; 3] = [Self::Reports, Self::ReportsAndRaw, Self::All];
+
     /// The schemas, in the order in which names without a schema resolve.
     pub fn schemas(self) -> &'static [SchemaName] {
         match self {

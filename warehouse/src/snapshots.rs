@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use datafusion::catalog::MemoryCatalogProvider;
@@ -43,7 +44,12 @@ pub(crate) struct Snapshots {
     visible: HashMap<Table, OnceCell<Arc<FileTable>>>,
     views: HashMap<View, OnceCell<Arc<ViewTable>>>,
     exists: bool,
+    /// Differs from that of every other set of this process.
+    generation: u64,
 }
+
+/// Sets that were made so far.
+static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Snapshots {
     /// A set in which no table is open yet. All it asks storage is whether
@@ -74,7 +80,24 @@ impl Snapshots {
                 .map(|view| (*view, OnceCell::new()))
                 .collect(),
             exists,
+            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Which set it is, among those of this process.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether every table is open in both sets, and at the same version.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.exists == other.exists
+            && Table::ALL.iter().all(|table| {
+                match (self.tables[table].get(), other.tables[table].get()) {
+                    (Some(one), Some(other)) => one.is_same_as(other),
+                    _ => false,
+                }
+            })
     }
 
     /// The newest set: `runs` first, then every other table. Of tables that

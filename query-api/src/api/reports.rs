@@ -93,7 +93,7 @@ pub(super) async fn report(
         Some(form) => form,
         None => negotiate(&headers, OFFERS)?,
     };
-    let _slot = api.slot()?;
+    let _slot = api.slot(api.options.access)?;
     let run = api.resolve(&reference).await?;
     let report = Report::load(&api.warehouse, run).await?;
     Ok(match form {

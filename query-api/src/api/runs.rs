@@ -77,7 +77,7 @@ pub(super) async fn list(
 ) -> Result<Json<RunsPage>, Problem> {
     let Query(filter) = filter?;
     let selection = Selection::read(&filter)?;
-    let _slot = api.slot()?;
+    let _slot = api.slot(api.options.access)?;
     let mut runs = rows(&api, &selection.sql(), &selection.values).await?;
     let next_cursor = if runs.len() > selection.limit {
         runs.truncate(selection.limit);
@@ -111,7 +111,7 @@ pub(super) async fn one(
     reference: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let Path(reference) = reference?;
-    let _slot = api.slot()?;
+    let _slot = api.slot(api.options.access)?;
     let run = api.resolve(&reference).await?;
     let sql = "select * from reports.runs where run_id = $1";
     let runs = rows(&api, sql, &[Value::from(run.to_string())]).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::{Method, Uri};
 use plimsoll_warehouse::Warehouse;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::health::Health;
 use super::problem::{Code, Problem};
@@ -41,7 +41,7 @@ pub async fn serve(
         health_sender,
     ));
     let api = Api {
-        slots: Arc::new(Semaphore::new(options.concurrent_queries)),
+        slots: super::slots::Slots::new(options.concurrent_queries),
         warehouse,
         options,
         health,

@@ -100,7 +100,7 @@ pub(super) async fn query(
 ) -> Result<Response, Problem> {
     let format = negotiate(&headers, OFFERS)?;
     let Json(request) = request?;
-    let slot = api.slot()?;
+    let slot = api.slot(api.options.access)?;
     let limits = QueryLimits {
         timeout: api.options.query_timeout,
         max_rows: Some(

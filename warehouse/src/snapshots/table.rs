@@ -98,6 +98,11 @@ impl TableSnapshot {
         version.unwrap_or_default()
     }
 
+    /// Whether both are the same version of the same table, or both its absence.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.exists() == other.exists() && self.version() == other.version()
+    }
+
     /// The columns, and which of them are partitions.
     pub(crate) fn columns(&self) -> &TableColumns {
         &self.columns

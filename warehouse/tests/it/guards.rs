@@ -121,6 +121,7 @@ async fn memory_has_a_limit_and_sorting_spills_within_its_own() {
         spill_dir: Some(spill.clone()),
         spill_limit,
         threads: 2,
+        answers: 0,
     };
     let grouped = "SELECT count(*) FROM (SELECT at_ns, run_id, array_agg(completed) FROM ticks GROUP BY at_ns, run_id)";
     let sorted = "SELECT count(*) FROM (SELECT row_number() OVER (ORDER BY run_id, completed DESC) AS n FROM ticks) WHERE n > 0";

@@ -1,5 +1,6 @@
 //! The warehouse over real Delta tables in temporary folders.
 
+mod answers;
 mod capacities;
 mod changes;
 mod check;

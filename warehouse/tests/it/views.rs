@@ -83,7 +83,7 @@ async fn what_got_worse_than_zero_is_among_the_answers() {
         place.append(&[row]).await;
     }
     let warehouse = place.open().await;
-    let shipped = "SELECT sql FROM questions WHERE question LIKE '%worse%'";
+    let shipped = "SELECT sql FROM questions WHERE question LIKE '%at its best%'";
     let sql = answer(&warehouse, shipped).await;
     let sql = sql.trim_matches('"').replace("\"\"", "\"");
     let found = answer(&warehouse, &sql).await;
