@@ -40,6 +40,9 @@ pub(super) const CHANGE_POINTS: Definition = Definition {
 /// How many earlier runs of a series are looked at: more would cost time in their square.
 const EARLIER: usize = 100;
 
+/// How far back earlier runs are looked for, in us: 400 days, so that years of runs cost no more.
+const HISTORY_US: i64 = 400 * 86_400_000_000;
+
 /// Fewer runs before a change say nothing.
 const FEWEST_BEFORE: usize = 5;
 
@@ -207,7 +210,7 @@ impl Change {
 #[async_trait]
 impl Call for Changes {
     async fn rows(&self, snapshots: &Arc<Snapshots>) -> Result<Vec<RecordBatch>> {
-        let found = self.found(series::all(snapshots).await?);
+        let found = self.found(series::all(snapshots, self.since_us - HISTORY_US).await?);
         let mut keys: Vec<i64> = found
             .iter()
             .flat_map(|change| [change.last_before.run_key, change.first_after.run_key])

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::common::Result;
+use datafusion::scalar::ScalarValue;
 
 use super::metric::{Metric, OF_RUNS};
 use super::rows::Rows;
@@ -37,13 +38,17 @@ type Values = Vec<(f64, Arc<Run>)>;
 /// The values of each question.
 pub(super) type Series = BTreeMap<Question, Values>;
 
-/// Every figure of every question.
-pub(super) async fn all(snapshots: &Arc<Snapshots>) -> Result<Series> {
+/// Every figure of every question, from a moment in us since the epoch on.
+pub(super) async fn all(snapshots: &Arc<Snapshots>, from_us: i64) -> Result<Series> {
     let mut series = Series::new();
-    headline_figures(snapshots, &mut series).await?;
-    scores(snapshots, &mut series).await?;
-    markers(snapshots, &mut series).await?;
+    headline_figures(snapshots, from_us, &mut series).await?;
+    scores(snapshots, from_us, &mut series).await?;
+    markers(snapshots, from_us, &mut series).await?;
     Ok(series)
+}
+
+fn moment(us: i64) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into()))
 }
 
 const FIRST: usize = 6;
@@ -60,14 +65,18 @@ fn text(rows: &Rows, column: usize, row: usize) -> String {
     rows.text(column, row).unwrap_or_default().to_string()
 }
 
-async fn headline_figures(snapshots: &Arc<Snapshots>, series: &mut Series) -> Result<()> {
+async fn headline_figures(
+    snapshots: &Arc<Snapshots>,
+    from_us: i64,
+    series: &mut Series,
+) -> Result<()> {
     let figures = Metric::select(OF_RUNS, "r");
     let sql = format!(
         "SELECT r.model, r.suite, r.comparable_key, r.run_id, r.run_key, r.started_at, {figures} \
          FROM reports.runs AS r WHERE r.verdict IN ('passed', 'degraded', 'blocked') \
-         AND r.pillar = 'performance' ORDER BY r.started_at, r.run_id"
+         AND r.pillar = 'performance' AND r.started_at >= $1 ORDER BY r.started_at, r.run_id"
     );
-    let rows = Rows::of(snapshots, &sql, Vec::new()).await?;
+    let rows = Rows::of(snapshots, &sql, vec![moment(from_us)]).await?;
     // By question first, then by figure: there are far more values than series.
     let mut questions: HashMap<[&str; 3], Vec<Values>> = HashMap::new();
     for row in 0..rows.len() {
@@ -100,12 +109,13 @@ async fn headline_figures(snapshots: &Arc<Snapshots>, series: &mut Series) -> Re
     Ok(())
 }
 
-async fn scores(snapshots: &Arc<Snapshots>, series: &mut Series) -> Result<()> {
+async fn scores(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) -> Result<()> {
     let sql = "SELECT r.model, s.benchmark, s.comparable_key, r.run_id, r.run_key, r.started_at, \
          s.value, s.metric, s.higher_is_better FROM reports.scores AS s \
          JOIN reports.runs AS r ON r.run_key = s.run_key \
-         WHERE r.verdict IN ('passed', 'degraded', 'blocked') ORDER BY r.started_at, r.run_id";
-    let rows = Rows::of(snapshots, sql, Vec::new()).await?;
+         WHERE r.verdict IN ('passed', 'degraded', 'blocked') AND r.started_at >= $1 \
+         ORDER BY r.started_at, r.run_id";
+    let rows = Rows::of(snapshots, sql, vec![moment(from_us)]).await?;
     for row in 0..rows.len() {
         let question = Question {
             pillar: "benchmark",
@@ -126,14 +136,17 @@ async fn scores(snapshots: &Arc<Snapshots>, series: &mut Series) -> Result<()> {
     Ok(())
 }
 
-async fn markers(snapshots: &Arc<Snapshots>, series: &mut Series) -> Result<()> {
-    let sql = "SELECT f.model, f.marker, f.comparable_key, f.run_id, r.run_key, f.started_at, \
-         CAST(f.passed AS DOUBLE) / NULLIF(f.passed + f.failed + f.errors, 0) \
-         FROM (SELECT model, marker, comparable_key, run_id, started_at, sum(passed) AS passed, \
-               sum(failed) AS failed, sum(errors) AS errors FROM reports.functional_summary \
-               GROUP BY model, marker, comparable_key, run_id, started_at) AS f \
-         JOIN reports.runs AS r ON r.run_id = f.run_id ORDER BY f.started_at, f.run_id";
-    let rows = Rows::of(snapshots, sql, Vec::new()).await?;
+async fn markers(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) -> Result<()> {
+    // A run's cases lie in the folder of its day: older ones are not opened.
+    let sql = "SELECT r.model, c.marker, r.comparable_key, r.run_id, r.run_key, r.started_at, \
+         CAST(c.passed AS DOUBLE) / NULLIF(c.judged, 0) \
+         FROM (SELECT run_key, marker, count(CASE WHEN outcome = 'passed' THEN 1 END) AS passed, \
+               count(CASE WHEN outcome <> 'skipped' THEN 1 END) AS judged \
+               FROM raw.cases WHERE date >= CAST($1 AS DATE) GROUP BY run_key, marker) AS c \
+         JOIN reports.runs AS r ON r.run_key = c.run_key \
+         WHERE r.verdict IN ('passed', 'degraded', 'blocked') AND r.started_at >= $1 \
+         ORDER BY r.started_at, r.run_id";
+    let rows = Rows::of(snapshots, sql, vec![moment(from_us)]).await?;
     for row in 0..rows.len() {
         let question = Question {
             pillar: "functional",
