@@ -11,9 +11,11 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::Result;
+use datafusion::execution::SessionState;
 use plimsoll_ingest::{SchemaName, Table};
 
 use crate::engine::SEARCH_SCHEMA;
+use crate::information::{self, Information};
 use crate::limits::Access;
 use crate::snapshots::Snapshots;
 use crate::views::View;
@@ -52,7 +54,7 @@ impl Relation {
 }
 
 /// The catalog over one set of snapshots, as one query may see it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Catalog {
     snapshots: Arc<Snapshots>,
     access: Access,
@@ -62,6 +64,11 @@ impl Catalog {
     /// The catalog over `snapshots`, without the schemas that `access` leaves out.
     pub(crate) fn new(snapshots: Arc<Snapshots>, access: Access) -> Self {
         Self { snapshots, access }
+    }
+
+    /// A session that sees `catalog` and nothing else.
+    pub(crate) fn session(&self, catalog: Arc<dyn CatalogProvider>) -> SessionState {
+        self.snapshots.engine().session(catalog)
     }
 }
 
@@ -75,6 +82,9 @@ impl CatalogProvider for Catalog {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        if name == information::NAME {
+            return Some(Arc::new(Information::of(Arc::new(self.clone()))));
+        }
         let schemas = if name == SEARCH_SCHEMA {
             self.access.schemas()
         } else {

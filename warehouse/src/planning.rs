@@ -14,6 +14,7 @@ use crate::engine::CATALOG;
 use crate::error::{QueryError, nearest};
 use crate::limits::Access;
 use crate::parameters::Parameters;
+use crate::plain;
 use crate::snapshots::Snapshots;
 
 /// Plans one statement over one set of snapshots.
@@ -40,6 +41,7 @@ pub(crate) async fn plan(
         })?;
     let plan = parameters.bind(plan, snapshots.memory_limit())?;
     let plan = session.create_physical_plan(&plan).await.map_err(fail)?;
+    let plan = plain::texts(plan).map_err(fail)?;
     Ok((plan, session.task_ctx()))
 }
 

@@ -28,6 +28,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use object_store::path::Path;
 
 use crate::files::FileList;
+use crate::plain;
 
 mod prune;
 
@@ -46,6 +47,7 @@ impl TableColumns {
     /// The columns of `schema`, of which those named in `partitions` are not
     /// in the files.
     pub(crate) fn new(schema: SchemaRef, partitions: &[String]) -> Self {
+        let schema = plain::as_scanned(&schema);
         let is_partition = |field: &FieldRef| partitions.contains(field.name());
         let (of_partition, in_files): (Vec<FieldRef>, Vec<FieldRef>) =
             schema.fields().iter().cloned().partition(is_partition);

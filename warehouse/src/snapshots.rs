@@ -24,6 +24,7 @@ use crate::engine::{Engine, store_url};
 use crate::error::{OpenError, QueryError};
 use crate::functions;
 use crate::limits::Access;
+use crate::plain;
 use crate::provider::FileTable;
 use crate::views::View;
 
@@ -237,13 +238,18 @@ impl Snapshots {
         if !parameters.is_empty() {
             plan = plan.with_param_values(parameters)?;
         }
-        let plan = session.create_physical_plan(&plan).await?;
+        let plan = plain::texts(session.create_physical_plan(&plan).await?)?;
         collect(plan, session.task_ctx()).await
     }
 
     /// An error of the engine as ours.
     pub(crate) fn error(&self, error: &DataFusionError) -> QueryError {
         QueryError::from_engine(error, self.engine.memory_limit())
+    }
+
+    /// What makes sessions.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The memory that all queries together may have, in bytes.

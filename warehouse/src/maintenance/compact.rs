@@ -17,6 +17,7 @@ use plimsoll_ingest::{Date, Table};
 use super::{MaintenanceError, Work, commit};
 use crate::engine::store_url;
 use crate::files::{FileList, RunsOfFile};
+use crate::plain;
 use crate::provider::FileTable;
 use crate::snapshots::{RunKeys, TableSnapshot};
 
@@ -207,6 +208,6 @@ async fn sorted(
     let plan = LogicalPlanBuilder::scan(table.name(), provider_as_source(Arc::new(rows)), None)?
         .sort(order.collect::<Vec<_>>())?
         .build()?;
-    let plan = session.create_physical_plan(&plan).await?;
+    let plan = plain::texts(session.create_physical_plan(&plan).await?)?;
     execute_stream(plan, session.task_ctx())
 }

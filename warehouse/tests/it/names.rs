@@ -80,6 +80,22 @@ async fn the_information_schema_lists_what_the_role_sees() {
         answer(&warehouse, sql).await,
         "run_id,Utf8\nrun_key,Int64\ndate,Date32"
     );
+    // A stranger finds the way with SQL alone: every table, view and column says what it means.
+    for of in ["tables", "columns"] {
+        let sql = format!(
+            "SELECT count(*), count(comment) > 20 FROM information_schema.{of} \
+             WHERE comment IS NULL AND table_schema <> 'information_schema' \
+             UNION ALL SELECT 0, count(comment) > 20 FROM information_schema.{of} \
+             ORDER BY 2"
+        );
+        assert_eq!(answer(&warehouse, &sql).await, "0,false\n0,true", "{of}");
+    }
+    let sql = "SELECT comment FROM information_schema.columns \
+         WHERE table_name = 'peak_rps' AND column_name = 'peak_goodput_rps'";
+    assert_eq!(
+        answer(&warehouse, sql).await,
+        "Good requests a second at the limit."
+    );
     let tables = answer(&warehouse, "SHOW TABLES").await;
     assert!(tables.contains("reports,runs,BASE TABLE"), "{tables}");
     let described = answer(&warehouse, "DESCRIBE peak_rps").await;

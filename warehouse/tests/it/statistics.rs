@@ -126,8 +126,9 @@ async fn filters_and_limits_reach_the_scan() {
         "SELECT request_id FROM requests WHERE status = 'ok'",
     )
     .await;
-    assert!(filtered.contains("predicate=status"), "{filtered}");
-    assert!(!filtered.contains("FilterExec"), "{filtered}");
+    // Statistics of row groups and pages leave out what they can; the filter itself runs after.
+    assert!(filtered.contains("pruning_predicate="), "{filtered}");
+    assert!(filtered.contains("FilterExec"), "{filtered}");
     let first = "SELECT status FROM requests WHERE date > '2026-01-01' LIMIT 3";
     assert_eq!(
         files(&warehouse, first).await,
