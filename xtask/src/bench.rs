@@ -11,6 +11,7 @@ use clap::Subcommand;
 use crate::cargo::cargo;
 
 mod bound;
+mod changes;
 mod distribution;
 mod floor;
 mod load;
@@ -20,6 +21,7 @@ mod simulator;
 mod start;
 mod truth;
 mod truth_log;
+mod warehouse;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -33,6 +35,10 @@ enum Benchmark {
     Truth(truth::Args),
     /// Schedule lag, memory, start time and publishing
     Start(start::Args),
+    /// Named answers cold and warm, statements beside other engines, publishing, growth
+    Warehouse(warehouse::Args),
+    /// How often changes of known size are found in series, and how often there is none
+    Changes,
 }
 
 /// Runs one benchmark. The floor client has to be an optimised build to show the machine's limit,
@@ -40,7 +46,7 @@ enum Benchmark {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let short = match &args.benchmark {
         Benchmark::Truth(args) => args.short,
-        Benchmark::Start(_) => false,
+        Benchmark::Start(_) | Benchmark::Warehouse(_) | Benchmark::Changes => false,
     };
     if cfg!(debug_assertions) && !short {
         return run_optimised();
@@ -48,6 +54,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.benchmark {
         Benchmark::Truth(args) => truth::run(args),
         Benchmark::Start(args) => start::run(args),
+        Benchmark::Warehouse(args) => warehouse::run(args),
+        Benchmark::Changes => changes::run(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The few requests that chores themselves make: one GET, one reply, connection closed.
+//! The few requests that chores themselves make: one request, one reply, connection closed.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,12 +9,30 @@ use std::time::Duration;
 /// # Errors
 /// Where nothing listens, or what came back is no HTTP/1 reply.
 pub(crate) fn get(server: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    reply(
+        server,
+        &format!("GET {path} HTTP/1.1\r\nhost: {server}\r\n"),
+        "",
+    )
+}
+
+/// Status and body, as they came, of one POST of JSON over loopback.
+///
+/// # Errors
+/// As [`get`].
+pub(crate) fn post(server: SocketAddr, path: &str, json: &str) -> io::Result<(u16, String)> {
+    let length = json.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {server}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n"
+    );
+    reply(server, &head, json)
+}
+
+fn reply(server: SocketAddr, head: &str, body: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n"
-    )?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    write!(stream, "{head}connection: close\r\n\r\n{body}")?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply)?;
     parse(&reply).ok_or_else(|| io::Error::other(format!("no HTTP reply from {server}")))

@@ -45,23 +45,11 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
         _ => {}
     }
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let venv = folder.join("venv");
-    steps.run(
-        "Python environment of the tests' peers",
-        Command::new("python3").args(["-m", "venv"]).arg(&venv),
-    )?;
-    steps.run(
-        "Python packages of the tests' peers",
-        Command::new(venv.join("bin/python"))
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "-r",
-            ])
-            .arg(lists.join("requirements.txt")),
+    environment(
+        steps,
+        "the tests' peers",
+        &lists.join("requirements.txt"),
+        &folder,
     )?;
     for list in ["package.json", "package-lock.json"] {
         fs::copy(lists.join(list), folder.join(list))
@@ -80,6 +68,45 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
             .current_dir(&folder),
     )?;
     fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))
+}
+
+/// The Python of an environment with the packages of one list, installed where they are not yet.
+///
+/// # Errors
+/// As [`install`].
+pub(crate) fn python(steps: &mut Steps, what: &str, list: &Path, folder: &Path) -> Result<PathBuf> {
+    let wanted =
+        fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
+    let installed = folder.join(INSTALLED);
+    if !fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        environment(steps, what, list, folder)?;
+        fs::write(&installed, wanted)
+            .with_context(|| format!("cannot write {}", installed.display()))?;
+    }
+    Ok(folder.join("venv/bin/python"))
+}
+
+/// Makes a Python environment in a folder, with the packages of one list.
+fn environment(steps: &mut Steps, what: &str, list: &Path, folder: &Path) -> Result<()> {
+    let venv = folder.join("venv");
+    steps.run(
+        &format!("Python environment of {what}"),
+        Command::new("python3").args(["-m", "venv"]).arg(&venv),
+    )?;
+    steps.run(
+        &format!("Python packages of {what}"),
+        Command::new(venv.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+            ])
+            .arg(list),
+    )
 }
 
 /// The lists' texts, one after another.

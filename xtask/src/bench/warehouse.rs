@@ -1,0 +1,557 @@
+//! `cargo xtask bench warehouse`: answers, statements beside other engines, publishing, growth.
+//!
+//! A generator fills two warehouses from one seed, the second with a tenth of the runs. What is timed
+//! is the program itself for answers (cold: a new process; warm: over HTTP, as dashboards ask), and
+//! one process each, on the same files and threads, for statements that others can be asked, too.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::bound::{self, Bound};
+use super::distribution::figures;
+use crate::cargo::{Build, PRODUCT, Target, TargetKind, build_executables, workspace_root};
+use crate::http;
+use crate::machine;
+use crate::peers::{self, user_cache};
+use crate::steps::Steps;
+use crate::table;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Runs of the larger warehouse; 10000 are nine months of nightly runs
+    #[arg(long, default_value_t = 1_000)]
+    runs: u64,
+    /// Requests of each performance run; 16667 make 100 million in 10000 runs
+    #[arg(long, default_value_t = 2_000)]
+    requests: u64,
+    /// Seed of the generator
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How often each statement is timed, after the first time
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+}
+
+const FILL: Target = example("plimsoll-ingest", "fill_warehouse");
+const REWRITE: Target = example("plimsoll-ingest", "rewrite_requests");
+const TIME: Target = example("plimsoll-warehouse", "time_queries");
+
+const fn example(package: &'static str, name: &'static str) -> Target {
+    Target {
+        package,
+        name,
+        kind: TargetKind::Example,
+    }
+}
+
+/// The answers that have names.
+const ANSWERS: [(&str, &str); 15] = [
+    ("peak_rps", "SELECT * FROM peak_rps"),
+    ("capacity", "SELECT * FROM capacity"),
+    ("answers", "SELECT * FROM answers"),
+    ("performance_summary", "SELECT * FROM performance_summary"),
+    ("score_trends", "SELECT * FROM score_trends"),
+    ("functional_summary", "SELECT * FROM functional_summary"),
+    ("gpu_hours", "SELECT * FROM gpu_hours"),
+    ("operations", "SELECT * FROM operations"),
+    ("questions", "SELECT * FROM questions"),
+    ("saturation_curve", "SELECT * FROM saturation_curve('RUN')"),
+    ("latency_matrix", "SELECT * FROM latency_matrix('RUN')"),
+    ("compare_runs", "SELECT * FROM compare_runs('RUN', 'OTHER')"),
+    ("sizing", "SELECT * FROM sizing('model-1', 200)"),
+    ("regressions", "SELECT * FROM regressions('SINCE')"),
+    (
+        "sketches of a month",
+        "SELECT r.model, sketch_quantile(sketch_merge(s.ttft_sketch), 0.99) \
+      FROM stages AS s JOIN runs AS r ON r.run_key = s.run_key GROUP BY r.model ORDER BY r.model",
+    ),
+];
+
+/// How often an answer is asked for over HTTP.
+const ASKED: usize = 40;
+
+/// How often in a process of its own.
+const STARTED: usize = 3;
+
+const THREADS: usize = 2;
+
+/// One statement and its times in one engine.
+#[derive(Deserialize)]
+struct Timed {
+    name: String,
+    again_ms: Vec<f64>,
+    answer: String,
+}
+
+impl Timed {
+    fn median_ms(&self) -> f64 {
+        quantile(&self.again_ms, 0.5)
+    }
+}
+
+/// What a writer of Parquet came to.
+#[derive(Deserialize)]
+struct Wrote {
+    rows: f64,
+    seconds: f64,
+    bytes: f64,
+}
+
+struct Programs {
+    product: PathBuf,
+    fill: PathBuf,
+    rewrite: PathBuf,
+    time: PathBuf,
+    python: PathBuf,
+}
+
+/// Runs all parts and prints them; fails where a bound is missed.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let built = build_executables(Build::Release, &[PRODUCT, FILL, REWRITE, TIME])?;
+    let [product, fill, rewrite, time] = <[PathBuf; 4]>::try_from(built)
+        .map_err(|built| anyhow::anyhow!("cargo built {} programs", built.len()))?;
+    let programs = Programs {
+        product,
+        fill,
+        rewrite,
+        time,
+        python: engines()?,
+    };
+    let place = tempfile::tempdir().context("no temporary folder")?;
+    let (large, small) = (place.path().join("large"), place.path().join("small"));
+    println!("{}\n", machine::description());
+    programs.fill(&large, args.runs, args)?;
+    programs.fill(&small, args.runs.div_ceil(10), args)?;
+    let mut bounds = programs.answers(&large, &small, args)?;
+    bounds.push(programs.ad_hoc(&large, args)?);
+    bounds.extend(programs.publishing(&large, place.path())?);
+    match bound::print_all(&bounds) {
+        0 => Ok(()),
+        missed => bail!("{missed} bounds are missed"),
+    }
+}
+
+/// Installs the engines that are measured beside ours; gives their Python.
+fn engines() -> Result<PathBuf> {
+    let list = workspace_root().join("xtask/src/bench/warehouse/requirements.txt");
+    let folder = user_cache()?.join("plimsoll/bench");
+    let mut steps = Steps::default();
+    peers::python(&mut steps, "engines to measure beside", &list, &folder)
+}
+
+impl Programs {
+    fn fill(&self, warehouse: &Path, runs: u64, args: &Args) -> Result<()> {
+        let began = Instant::now();
+        let numbers = [runs, args.requests, args.seed].map(|number| number.to_string());
+        let done = Command::new(&self.fill)
+            .arg(warehouse)
+            .args(numbers)
+            .output()?;
+        if !done.status.success() {
+            bail!("fill_warehouse: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        let took = began.elapsed().as_secs_f64();
+        println!(
+            "{runs} runs of {} requests written in {took:.0} s",
+            args.requests
+        );
+        Ok(())
+    }
+
+    fn value(&self, warehouse: &Path, sql: &str) -> Result<String> {
+        let done = self.sql(warehouse, sql)?;
+        let last = done.lines().last().unwrap_or_default();
+        Ok(last.to_owned())
+    }
+
+    fn sql(&self, warehouse: &Path, sql: &str) -> Result<String> {
+        let done = Command::new(&self.product)
+            .args(["sql", sql, "--format", "csv", "-q", "--warehouse"])
+            .arg(warehouse)
+            .output()?;
+        if !done.status.success() {
+            bail!("{sql}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        String::from_utf8(done.stdout).context("the answer is no UTF-8")
+    }
+
+    /// The statements of the named answers on a warehouse.
+    fn named(&self, warehouse: &Path) -> Result<Vec<(&'static str, String)>> {
+        let runs = "SELECT run_id FROM runs WHERE profile = 'step' AND model = 'model-1' \
+                    ORDER BY started_at DESC LIMIT 1 OFFSET ";
+        let run = self.value(warehouse, &format!("{runs}0"))?;
+        let other = self.value(warehouse, &format!("{runs}1"))?;
+        let last_month = "SELECT CAST(max(started_at) - INTERVAL '30 days' AS DATE) FROM runs";
+        let since = self.value(warehouse, last_month)?;
+        let filled = ANSWERS.iter().map(|(name, sql)| {
+            let sql = sql.replace("RUN", &run).replace("OTHER", &other);
+            (*name, sql.replace("SINCE", &since))
+        });
+        Ok(filled.collect())
+    }
+
+    /// Cold in a new process, warm over HTTP, and again without kept answers, on both warehouses.
+    fn answers(&self, large: &Path, small: &Path, args: &Args) -> Result<Vec<Bound>> {
+        let named = self.named(large)?;
+        let mut warm = self.warm(large, &named)?;
+        let queries = |named: &[(&str, String)]| -> Vec<Value> {
+            named
+                .iter()
+                .map(|(name, sql)| json!({"name": name, "sql": sql}))
+                .collect()
+        };
+        let again = self.timed(large, &queries(&named), args.repeats)?;
+        let smaller = self.timed(small, &queries(&self.named(small)?), args.repeats)?;
+        let mut rows = Vec::new();
+        let (mut coldest, mut warmest, mut growth): (f64, f64, Vec<f64>) = (0.0, 0.0, Vec::new());
+        for (name, sql) in &named {
+            let mut cold = Vec::new();
+            for _ in 0..STARTED {
+                let began = Instant::now();
+                self.sql(large, sql)?;
+                cold.push(began.elapsed().as_secs_f64() * 1e3);
+            }
+            let cold = quantile(&cold, 0.5);
+            let warm = quantile(&warm.remove(*name).unwrap_or_default(), 0.95);
+            let (now, tenth) = (median_of(&again, name)?, median_of(&smaller, name)?);
+            (coldest, warmest) = (coldest.max(cold), warmest.max(warm));
+            growth.push(now / tenth);
+            rows.push([
+                (*name).to_owned(),
+                figures(cold),
+                figures(warm),
+                figures(now),
+                figures(tenth),
+                format!("{:.2}", now / tenth),
+            ]);
+        }
+        let heads = [
+            "answer, ms",
+            "cold (new process)",
+            "warm (HTTP, p95)",
+            "answered anew",
+            "a tenth of the runs",
+            "growth",
+        ];
+        println!("\n{}", table::render(heads, &rows));
+        Ok(vec![
+            Bound::at_most("slowest answer, cold", Some(coldest), 300.0, " ms"),
+            Bound::at_most("slowest answer, warm, p95", Some(warmest), 50.0, " ms"),
+            Bound::at_most(
+                "ten times the runs, geometric mean of the answers",
+                Some(geometric_mean(&growth)),
+                1.5,
+                " times",
+            ),
+        ])
+    }
+
+    /// Each answer many times from one server, in ms.
+    fn warm(
+        &self,
+        warehouse: &Path,
+        named: &[(&str, String)],
+    ) -> Result<BTreeMap<String, Vec<f64>>> {
+        let mut server = Command::new(&self.product)
+            .args([
+                "serve",
+                "--json",
+                "--listen",
+                "127.0.0.1:0",
+                "--maintain",
+                "off",
+                "--warehouse",
+            ])
+            .arg(warehouse)
+            .current_dir(warehouse)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("plimsoll serve could not be started")?;
+        let asked = (|| {
+            let mut line = String::new();
+            let stdout = server.stdout.take().context("its output is piped")?;
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
+            let told: Value = serde_json::from_str(&line).context("serve names its URL")?;
+            let url = told["url"].as_str().unwrap_or_default();
+            let server = url
+                .trim_start_matches("http://")
+                .parse()
+                .context("serve names its URL")?;
+            let mut times = BTreeMap::new();
+            for (name, sql) in named {
+                let body = json!({"sql": sql}).to_string();
+                let mut of_name = Vec::new();
+                for _ in 0..=ASKED {
+                    let began = Instant::now();
+                    let (status, answer) = http::post(server, "/api/v1/sql", &body)?;
+                    of_name.push(began.elapsed().as_secs_f64() * 1e3);
+                    if status != 200 {
+                        bail!("{name}: {status} {answer}");
+                    }
+                }
+                times.insert((*name).to_owned(), of_name.split_off(1));
+            }
+            Ok(times)
+        })();
+        server.kill().context("serve could not be ended")?;
+        server.wait().context("serve could not be ended")?;
+        asked
+    }
+
+    fn timed(&self, warehouse: &Path, queries: &[Value], repeats: usize) -> Result<Vec<Timed>> {
+        let mut command = Command::new(&self.time);
+        command
+            .arg(warehouse)
+            .args([THREADS.to_string(), repeats.to_string()]);
+        times_of(command, queries)
+    }
+
+    /// A dozen statements over requests, beside other engines.
+    fn ad_hoc(&self, warehouse: &Path, args: &Args) -> Result<Bound> {
+        let run = "SELECT run_key FROM runs WHERE profile = 'step' ORDER BY started_at, run_id \
+                   LIMIT 1 OFFSET (SELECT count(*) / 12 FROM runs)";
+        let run = self.value(warehouse, run)?;
+        let recent = "SELECT min(run_key) FROM runs WHERE started_at > \
+                      (SELECT max(started_at) - INTERVAL '5 days' FROM runs)";
+        let recent = self.value(warehouse, recent)?;
+        let text = include_str!("warehouse/ad_hoc.json");
+        let text = text.replace("{run}", &run).replace("{recent}", &recent);
+        let mut queries: Vec<Value> = serde_json::from_str(&text)?;
+        for query in &mut queries {
+            query["sql"] = query["ours"].clone();
+            query["run"] = serde_json::from_str(&run)?;
+            query["recent"] = serde_json::from_str(&recent)?;
+        }
+        let ours = self.timed(warehouse, &queries, args.repeats)?;
+        let mut engines = vec![("Plimsoll", ours)];
+        for (name, engine) in [("DuckDB", "duckdb"), ("Polars", "polars"), ("chDB", "chdb")] {
+            let mut command = self.peer(&["ask", engine]);
+            command
+                .arg(warehouse)
+                .args([THREADS.to_string(), args.repeats.to_string()]);
+            engines.push((name, times_of(command, &queries)?));
+        }
+        let mut rows = Vec::new();
+        let mut wrong = Vec::new();
+        for (place, query) in queries.iter().enumerate() {
+            let name = query["name"].as_str().unwrap_or_default();
+            let tolerance = query["tolerance"].as_f64().unwrap_or(1e-9);
+            let mut row = vec![name.to_owned()];
+            for (engine, timed) in &engines {
+                let one = &timed[place];
+                row.push(figures(one.median_ms()));
+                let expected = cells(&engines[0].1[place].answer, true);
+                if *engine != "Plimsoll" && !same(&expected, &cells(&one.answer, false), tolerance)
+                {
+                    wrong.push(format!("{name}: {engine} has another answer"));
+                }
+            }
+            rows.push(<[String; 5]>::try_from(row).map_err(|_| anyhow::anyhow!("four engines"))?);
+        }
+        let means = engines.iter().map(|(_, timed)| {
+            geometric_mean(&timed.iter().map(Timed::median_ms).collect::<Vec<_>>())
+        });
+        let means: Vec<f64> = means.collect();
+        let mut last = vec!["geometric mean".to_owned()];
+        last.extend(means.iter().map(|mean| figures(*mean)));
+        rows.push(<[String; 5]>::try_from(last).map_err(|_| anyhow::anyhow!("four engines"))?);
+        let heads = ["statement, ms, hot", "Plimsoll", "DuckDB", "Polars", "chDB"];
+        println!("{}", table::render(heads, &rows));
+        if !wrong.is_empty() {
+            bail!("{}", wrong.join("\n"));
+        }
+        let fastest = means[1..].iter().copied().fold(f64::INFINITY, f64::min);
+        Ok(Bound::at_most(
+            "statements over requests, times the fastest other engine",
+            Some(means[0] / fastest),
+            1.0,
+            "",
+        ))
+    }
+
+    /// Writing requests again, and what a row takes.
+    fn publishing(&self, warehouse: &Path, place: &Path) -> Result<Vec<Bound>> {
+        let files = parquet_files(&warehouse.join("raw/requests"))?;
+        let bytes: u64 = files.iter().map(|(_, bytes)| bytes).sum();
+        let rows: f64 = self
+            .value(warehouse, "SELECT count(*) FROM requests")?
+            .parse()?;
+        let (largest, _) = files
+            .iter()
+            .max_by_key(|(_, bytes)| *bytes)
+            .context("no file")?;
+        let folder = place.join("rewritten");
+        fs::create_dir_all(&folder)?;
+        let mut ours = Command::new(&self.rewrite);
+        ours.arg(largest).arg(&folder);
+        let mut wrote = vec![("Plimsoll", last_line::<Wrote>(&mut ours)?)];
+        for (name, engine) in [("DuckDB", "duckdb"), ("PyArrow", "pyarrow")] {
+            let mut peer = self.peer(&["write", engine]);
+            peer.arg(largest).arg(place.join("peer.parquet"));
+            wrote.push((name, last_line::<Wrote>(&mut peer)?));
+        }
+        let rate = |wrote: &Wrote| wrote.rows / wrote.seconds;
+        let lines: Vec<[String; 3]> = wrote
+            .iter()
+            .map(|(name, wrote)| {
+                let (rate, each) = (figures(rate(wrote)), figures(wrote.bytes / wrote.rows));
+                [(*name).to_owned(), rate, each]
+            })
+            .collect();
+        println!(
+            "{}",
+            table::render(["writes requests", "rows/s", "bytes/row"], &lines)
+        );
+        let fastest = wrote[1..]
+            .iter()
+            .map(|(_, other)| rate(other))
+            .fold(0.0, f64::max);
+        Ok(vec![
+            Bound::at_least(
+                "rows a second, times the fastest other writer",
+                Some(rate(&wrote[0].1) / fastest),
+                1.0,
+                "",
+            ),
+            Bound::at_most(
+                "bytes of a row of requests",
+                Some(bytes as f64 / rows),
+                40.0,
+                "",
+            ),
+        ])
+    }
+
+    fn peer(&self, arguments: &[&str]) -> Command {
+        let script = workspace_root().join("xtask/src/bench/warehouse/peers.py");
+        let mut command = Command::new(&self.python);
+        command.arg("-B").arg(script).args(arguments);
+        command
+    }
+}
+
+/// Asks a process that answers queries line by line.
+fn times_of(mut command: Command, queries: &[Value]) -> Result<Vec<Timed>> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut asking = child.stdin.take().context("its input is piped")?;
+    for query in queries {
+        writeln!(asking, "{query}")?;
+    }
+    drop(asking);
+    let done = child.wait_with_output()?;
+    if !done.status.success() {
+        bail!("{:?} ended with {}", command.get_program(), done.status);
+    }
+    let text = String::from_utf8(done.stdout)?;
+    let timed: Vec<Timed> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
+        .collect::<Result<_>>()?;
+    if timed.len() != queries.len() {
+        bail!(
+            "{} of {} statements were answered",
+            timed.len(),
+            queries.len()
+        );
+    }
+    Ok(timed)
+}
+
+fn last_line<T: serde::de::DeserializeOwned>(command: &mut Command) -> Result<T> {
+    let done = command.output()?;
+    if !done.status.success() {
+        bail!("{}", String::from_utf8_lossy(&done.stderr));
+    }
+    let text = String::from_utf8(done.stdout)?;
+    serde_json::from_str(text.lines().last().unwrap_or_default()).context("it tells what it did")
+}
+
+fn parquet_files(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
+    let mut found = Vec::new();
+    for day in fs::read_dir(folder)? {
+        let day = day?.path();
+        if !day
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("date="))
+        {
+            continue;
+        }
+        for file in fs::read_dir(day)? {
+            let file = file?;
+            found.push((file.path(), file.metadata()?.len()));
+        }
+    }
+    Ok(found)
+}
+
+fn median_of(timed: &[Timed], name: &str) -> Result<f64> {
+    let found = timed.iter().find(|timed| timed.name == name);
+    Ok(found.context("every answer was timed")?.median_ms())
+}
+
+fn quantile(values: &[f64], q: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    sorted
+        .get((q * last as f64).ceil() as usize)
+        .copied()
+        .unwrap_or(f64::NAN)
+}
+
+fn geometric_mean(values: &[f64]) -> f64 {
+    (values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp()
+}
+
+/// The cells of an answer in CSV, row by row, its headings left out. No answer has quoted cells.
+fn cells(answer: &str, has_heading: bool) -> Vec<String> {
+    let rows = answer.lines().skip(usize::from(has_heading));
+    let cells = rows.flat_map(|row| {
+        row.split(',')
+            .map(|cell| cell.trim_matches(['"', '\r']).to_owned())
+    });
+    cells.collect()
+}
+
+fn same(ours: &[String], theirs: &[String], tolerance: f64) -> bool {
+    let close = |(one, other): (&String, &String)| match (one.parse::<f64>(), other.parse::<f64>())
+    {
+        (Ok(one), Ok(other)) => (one - other).abs() <= tolerance * one.abs().max(1e-12),
+        _ => one == other,
+    };
+    ours.len() == theirs.len() && ours.iter().zip(theirs).all(close)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_compared_number_by_number() {
+        let ours = cells("a,b\nx,1.0\ny,2.5\n", true);
+        assert_eq!(ours, ["x", "1.0", "y", "2.5"]);
+        assert!(same(&ours, &cells("\"x\",1\r\n\"y\",2.5\r\n", false), 1e-9));
+        assert!(!same(&ours, &cells("x,1\ny,2.6\n", false), 1e-9));
+        assert!(same(&ours, &cells("x,1\ny,2.6\n", false), 0.1));
+        assert!(!same(&ours, &cells("x,1\n", false), 1.0));
+        assert!(!same(&ours, &cells("z,1\ny,2.5\n", false), 1.0));
+    }
+
+    #[test]
+    fn quantiles_and_means_are_those_of_the_values() {
+        assert_eq!(quantile(&[3.0, 1.0, 2.0], 0.5), 2.0);
+        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.95), 4.0);
+        assert!((geometric_mean(&[1.0, 4.0]) - 2.0).abs() < 1e-12);
+    }
+}
