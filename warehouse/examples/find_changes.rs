@@ -95,14 +95,14 @@ fn main() {
         for (_, points) in all.iter().filter(|(of, _)| *of == number) {
             series += 1;
             for (among_all, counts) in counts.iter_mut().enumerate() {
+                let near =
+                    |index: usize| kind.place.is_some_and(|place| index.abs_diff(place) <= 2);
                 let kept = points
                     .iter()
                     .filter(|(_, test)| among_all == 0 || rates[*test] <= RATE);
-                let near =
-                    |index: usize| kind.place.is_some_and(|place| index.abs_diff(place) <= 2);
-                let (right, wrong): (Vec<_>, Vec<_>) = kept.partition(|(index, _)| near(*index));
-                counts[0] += usize::from(!right.is_empty());
-                counts[1] += usize::from(!wrong.is_empty());
+                let right = kept.clone().filter(|(index, _)| near(*index)).count();
+                counts[0] += usize::from(right > 0);
+                counts[1] += usize::from(kept.count() > right);
             }
         }
         let told = serde_json::json!({

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::bound::{self, Bound};
-use crate::cargo::{Build, Target, TargetKind, build_executables};
+use crate::cargo::{Build, PRODUCT, Target, TargetKind, build_executables};
 use crate::table;
 
 const FIND: Target = Target {
@@ -31,8 +31,9 @@ struct Rates {
 
 /// Prints the rates; fails where there are more false ones than there may be.
 pub(crate) fn run() -> Result<()> {
-    let built = build_executables(Build::Release, &[FIND])?;
-    let program = built.first().context("cargo built the example")?;
+    // With the product, so that both have the same features, and nothing is built twice.
+    let built = build_executables(Build::Release, &[PRODUCT, FIND])?;
+    let program = built.last().context("cargo built the example")?;
     let done = Command::new(program).output()?;
     if !done.status.success() {
         bail!("find_changes: {}", String::from_utf8_lossy(&done.stderr));

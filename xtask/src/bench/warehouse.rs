@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Seed of the generator
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Folder in which the warehouses stay, and are used again where they are there already
+    #[arg(long)]
+    place: Option<PathBuf>,
     /// How often each statement is timed, after the first time
     #[arg(long, default_value_t = 5)]
     repeats: usize,
@@ -125,14 +128,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         time,
         python: engines()?,
     };
-    let place = tempfile::tempdir().context("no temporary folder")?;
-    let (large, small) = (place.path().join("large"), place.path().join("small"));
+    let passing = tempfile::tempdir().context("no temporary folder")?;
+    let place = args.place.as_deref().unwrap_or(passing.path());
+    let (large, small) = (place.join("large"), place.join("small"));
     println!("{}\n", machine::description());
     programs.fill(&large, args.runs, args)?;
     programs.fill(&small, args.runs.div_ceil(10), args)?;
     let mut bounds = programs.answers(&large, &small, args)?;
     bounds.push(programs.ad_hoc(&large, args)?);
-    bounds.extend(programs.publishing(&large, place.path())?);
+    bounds.extend(programs.publishing(&large, passing.path())?);
     match bound::print_all(&bounds) {
         0 => Ok(()),
         missed => bail!("{missed} bounds are missed"),
@@ -149,6 +153,10 @@ fn engines() -> Result<PathBuf> {
 
 impl Programs {
     fn fill(&self, warehouse: &Path, runs: u64, args: &Args) -> Result<()> {
+        if warehouse.exists() {
+            println!("{} is there already", warehouse.display());
+            return Ok(());
+        }
         let began = Instant::now();
         let numbers = [runs, args.requests, args.seed].map(|number| number.to_string());
         let done = Command::new(&self.fill)
@@ -316,9 +324,13 @@ impl Programs {
 
     /// A dozen statements over requests, beside other engines.
     fn ad_hoc(&self, warehouse: &Path, args: &Args) -> Result<Bound> {
-        let run = "SELECT run_key FROM runs WHERE profile = 'step' ORDER BY started_at, run_id \
-                   LIMIT 1 OFFSET (SELECT count(*) / 12 FROM runs)";
-        let run = self.value(warehouse, run)?;
+        // A fifth of all runs are of this profile: one in the middle.
+        let middle = args.runs / 10;
+        let run = format!(
+            "SELECT run_key FROM runs WHERE profile = 'step' ORDER BY started_at, run_id \
+             LIMIT 1 OFFSET {middle}"
+        );
+        let run = self.value(warehouse, &run)?;
         let recent = "SELECT min(run_key) FROM runs WHERE started_at > \
                       (SELECT max(started_at) - INTERVAL '5 days' FROM runs)";
         let recent = self.value(warehouse, recent)?;
