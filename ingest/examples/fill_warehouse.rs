@@ -232,7 +232,10 @@ impl History {
             model_revision: Some("r1".to_string()),
             endpoint: format!("http://gpu{model}:8000/v1"),
             envelope_id: format!("{:064x}", model),
-            comparable_key: format!("{:064x}", model % 3 * 8 + suite.len()),
+            comparable_key: format!(
+                "{:064x}",
+                model % 3 + suite.bytes().map(usize::from).sum::<usize>() * 8
+            ),
             workload: Some("mixed-v1".to_string()),
             workload_digest: Some(format!("{:064x}", 1)),
             slo: Some("ttft_p99=2s,error_rate=1%".to_string()),

@@ -70,6 +70,16 @@ fn the_service_answers_what_was_measured_and_ends_when_told() {
     let reply = ask(server, "GET", "/api/v1/openapi.json", "");
     assert!(reply.contains("/api/v1/sql"), "{reply}");
 
+    // What is published is seen within two seconds, though the answer before it is kept.
+    let statement = r#"{"sql": "select count(*) as runs from runs"}"#;
+    let count = || ask(server, "POST", "/api/v1/sql", statement);
+    assert!(count().contains(r#""runs":1"#), "{}", count());
+    place.done(&simulated.run(&["--profile", "smoke"]));
+    let published = Instant::now();
+    while !count().contains(r#""runs":2"#) {
+        assert!(published.elapsed() < Duration::from_secs(2), "{}", count());
+    }
+
     serving.signal(Signal::SIGTERM);
     let answer = serving.end();
     assert_eq!(answer.code, Some(0), "{answer:?}");

@@ -6,13 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bound::{self, Bound};
@@ -23,6 +21,13 @@ use crate::machine;
 use crate::peers::{self, user_cache};
 use crate::steps::Steps;
 use crate::table;
+
+mod timing;
+
+use timing::{
+    Timed, Wrote, cells, geometric_mean, last_line, median_of, parquet_files, quantile, same,
+    times_of,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -85,28 +90,6 @@ const ASKED: usize = 40;
 const STARTED: usize = 3;
 
 const THREADS: usize = 2;
-
-/// One statement and its times in one engine.
-#[derive(Deserialize)]
-struct Timed {
-    name: String,
-    again_ms: Vec<f64>,
-    answer: String,
-}
-
-impl Timed {
-    fn median_ms(&self) -> f64 {
-        quantile(&self.again_ms, 0.5)
-    }
-}
-
-/// What a writer of Parquet came to.
-#[derive(Deserialize)]
-struct Wrote {
-    rows: f64,
-    seconds: f64,
-    bytes: f64,
-}
 
 struct Programs {
     product: PathBuf,
@@ -447,123 +430,5 @@ impl Programs {
         let mut command = Command::new(&self.python);
         command.arg("-B").arg(script).args(arguments);
         command
-    }
-}
-
-/// Asks a process that answers queries line by line.
-fn times_of(mut command: Command, queries: &[Value]) -> Result<Vec<Timed>> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut asking = child.stdin.take().context("its input is piped")?;
-    for query in queries {
-        writeln!(asking, "{query}")?;
-    }
-    drop(asking);
-    let done = child.wait_with_output()?;
-    if !done.status.success() {
-        bail!("{:?} ended with {}", command.get_program(), done.status);
-    }
-    let text = String::from_utf8(done.stdout)?;
-    let timed: Vec<Timed> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
-        .collect::<Result<_>>()?;
-    if timed.len() != queries.len() {
-        bail!(
-            "{} of {} statements were answered",
-            timed.len(),
-            queries.len()
-        );
-    }
-    Ok(timed)
-}
-
-fn last_line<T: serde::de::DeserializeOwned>(command: &mut Command) -> Result<T> {
-    let done = command.output()?;
-    if !done.status.success() {
-        bail!("{}", String::from_utf8_lossy(&done.stderr));
-    }
-    let text = String::from_utf8(done.stdout)?;
-    serde_json::from_str(text.lines().last().unwrap_or_default()).context("it tells what it did")
-}
-
-fn parquet_files(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
-    let mut found = Vec::new();
-    for day in fs::read_dir(folder)? {
-        let day = day?.path();
-        if !day
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("date="))
-        {
-            continue;
-        }
-        for file in fs::read_dir(day)? {
-            let file = file?;
-            found.push((file.path(), file.metadata()?.len()));
-        }
-    }
-    Ok(found)
-}
-
-fn median_of(timed: &[Timed], name: &str) -> Result<f64> {
-    let found = timed.iter().find(|timed| timed.name == name);
-    Ok(found.context("every answer was timed")?.median_ms())
-}
-
-fn quantile(values: &[f64], q: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().saturating_sub(1);
-    sorted
-        .get((q * last as f64).ceil() as usize)
-        .copied()
-        .unwrap_or(f64::NAN)
-}
-
-fn geometric_mean(values: &[f64]) -> f64 {
-    (values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp()
-}
-
-/// The cells of an answer in CSV, row by row, its headings left out. No answer has quoted cells.
-fn cells(answer: &str, has_heading: bool) -> Vec<String> {
-    let rows = answer.lines().skip(usize::from(has_heading));
-    let cells = rows.flat_map(|row| {
-        row.split(',')
-            .map(|cell| cell.trim_matches(['"', '\r']).to_owned())
-    });
-    cells.collect()
-}
-
-fn same(ours: &[String], theirs: &[String], tolerance: f64) -> bool {
-    let close = |(one, other): (&String, &String)| match (one.parse::<f64>(), other.parse::<f64>())
-    {
-        (Ok(one), Ok(other)) => (one - other).abs() <= tolerance * one.abs().max(1e-12),
-        _ => one == other,
-    };
-    ours.len() == theirs.len() && ours.iter().zip(theirs).all(close)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_compared_number_by_number() {
-        let ours = cells("a,b\nx,1.0\ny,2.5\n", true);
-        assert_eq!(ours, ["x", "1.0", "y", "2.5"]);
-        assert!(same(&ours, &cells("\"x\",1\r\n\"y\",2.5\r\n", false), 1e-9));
-        assert!(!same(&ours, &cells("x,1\ny,2.6\n", false), 1e-9));
-        assert!(same(&ours, &cells("x,1\ny,2.6\n", false), 0.1));
-        assert!(!same(&ours, &cells("x,1\n", false), 1.0));
-        assert!(!same(&ours, &cells("z,1\ny,2.5\n", false), 1.0));
-    }
-
-    #[test]
-    fn quantiles_and_means_are_those_of_the_values() {
-        assert_eq!(quantile(&[3.0, 1.0, 2.0], 0.5), 2.0);
-        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.95), 4.0);
-        assert!((geometric_mean(&[1.0, 4.0]) - 2.0).abs() < 1e-12);
     }
 }
