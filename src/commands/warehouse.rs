@@ -66,7 +66,7 @@ pub(crate) struct WarehouseArgs {
         help = "views: for datafusion or duckdb [datafusion]"
     )]
     dialect: Option<Engine>,
-    /// views: name the files of this moment, for a DuckDB without its delta extension
+    /// views: read the files of this moment instead of the tables
     #[arg(long)]
     files: bool,
 }

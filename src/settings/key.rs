@@ -149,7 +149,7 @@ impl Key {
                 scope: Scope::Commands(&["serve"]),
                 value_name: "SIZE",
                 default: "64MiB",
-                doc: "Memory for answers that may be asked again, or `off`",
+                doc: "Memory for answers asked again, or `off`",
             },
         }
     }
