@@ -66,7 +66,7 @@ pub(crate) struct WarehouseArgs {
         help = "views: for datafusion or duckdb [datafusion]"
     )]
     dialect: Option<Engine>,
-    /// views: read the files of this moment instead of the tables
+    /// views: read this moment's files, not the tables
     #[arg(long)]
     files: bool,
 }
