@@ -45,7 +45,7 @@ def by_chance(left, right):
     else:
         p = max(stats.ttest_ind(left, right, equal_var=equal).pvalue for equal in (True, False))
     n = len(left) + len(right)
-    best = 1 - (1 - p) ** (1.1 * math.sqrt(n))
+    best = 1 - (1 - p) ** (1.5 * math.sqrt(n))
     return max(best, 1 / math.comb(n, len(left)))
 
 

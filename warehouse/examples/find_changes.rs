@@ -1,7 +1,7 @@
 //! Looks for changes in generated series whose changes are known.
 //!
 //! `cargo xtask bench changes` runs it. Writes one line of JSON for each kind of series: of how many
-//! the change was found within two places, in how many there is a point that is none; alone, and
+//! the change was found within two places, in how many there are more points than changes; alone, and
 //! among all series together with false discoveries held to one in twenty.
 
 use plimsoll_warehouse::statistics::{change_points, discoveries};
@@ -102,7 +102,9 @@ fn main() {
                     .filter(|(_, test)| among_all == 0 || rates[*test] <= RATE);
                 let right = kept.clone().filter(|(index, _)| near(*index)).count();
                 counts[0] += usize::from(right > 0);
-                counts[1] += usize::from(kept.count() > right);
+                // A step that is found a few places off is no false alarm.
+                let steps = usize::from(kind.place.is_some());
+                counts[1] += usize::from(kept.count() > steps);
             }
         }
         let told = serde_json::json!({

@@ -121,10 +121,10 @@ fn tested(series: &[f64], points: &[usize]) -> Vec<ChangePoint> {
 /// The probability that the best of all places in a series without a change looks so good.
 ///
 /// Places side by side look alike, so that there are fewer independent ones than places: simulated
-/// series without a change give about the square root of their number (`cargo xtask bench changes`
+/// series without a change give once to one and a half times the square root of their number (`cargo xtask bench changes`
 /// shows what comes of it).
 fn by_chance(before: &Level, after: &Level) -> f64 {
-    let places = 1.1 * ((before.n + after.n) as f64).sqrt();
+    let places = 1.5 * ((before.n + after.n) as f64).sqrt();
     let p = p_value(before, after).min(1.0 - f64::EPSILON);
     let best = -f64::exp_m1(places * f64::ln_1p(-p));
     best.max(least_p_value(before, after))

@@ -161,7 +161,7 @@ fn what_is_too_short_or_does_not_change_has_no_point() {
     assert_eq!(indexes(&[1.0, 1.0, 1.0, 9.0, 9.0, 9.0]), [0usize; 0]);
 }
 
-/// Half of all series without a change have a point that is likelier than one in two by chance;
+/// Fewer than half of all series without a change have a point that is likelier than chance, and
 /// some 5 % one that is kept.
 #[test]
 fn of_series_without_a_change_few_have_a_point() {
@@ -173,5 +173,5 @@ fn of_series_without_a_change_few_have_a_point() {
         .count();
     assert!((4..=36).contains(&false_alarms), "{false_alarms} of 400");
     let half = found.iter().filter(|found| found.nothing < 0.5).count();
-    assert!((100..=300).contains(&half), "{half} of 400");
+    assert!((60..=220).contains(&half), "{half} of 400");
 }

@@ -121,18 +121,18 @@ def ask(engine, warehouse, threads, repeats):
 def write(engine, file, out):
     import pyarrow.parquet as pq
 
-    table = pq.read_table(file)
+    requests = pq.read_table(file)
     if engine == "duckdb":
         import duckdb
 
         database = duckdb.connect(config={"threads": 2})
         began = time.perf_counter()
-        database.sql(f"COPY table TO '{out}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3)")
+        database.sql(f"COPY requests TO '{out}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3)")
     else:
         began = time.perf_counter()
-        pq.write_table(table, out, compression="zstd", compression_level=3)
+        pq.write_table(requests, out, compression="zstd", compression_level=3)
     seconds = time.perf_counter() - began
-    print(json.dumps({"rows": len(table), "seconds": seconds, "bytes": os.path.getsize(out)}))
+    print(json.dumps({"rows": len(requests), "seconds": seconds, "bytes": os.path.getsize(out)}))
 
 
 if __name__ == "__main__":
