@@ -119,7 +119,8 @@ pub async fn check(
         })?
 }
 
-async fn look(
+/// Looks through one set of snapshots.
+pub(crate) async fn look(
     store: &WarehouseStore,
     snapshots: &Arc<Snapshots>,
     retention: &Retention,

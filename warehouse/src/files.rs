@@ -93,16 +93,6 @@ impl FileList {
         })
     }
 
-    /// The files that were written before a moment, in ms since the epoch.
-    pub(crate) fn modified_before(&self, moment_ms: i64) -> Result<Self> {
-        let Some(modified) = self.actions.column_by_name("modification_time") else {
-            return Ok(self.clone());
-        };
-        let modified = modified.as_primitive::<Int64Type>().iter();
-        let keep = modified.map(|modified| modified.map(|modified| modified <= moment_ms));
-        self.filtered(&keep.collect())
-    }
-
     /// Which runs each file holds, by the least and greatest `run_key`.
     pub(crate) fn runs(&self) -> Vec<RunsOfFile> {
         let integers = |column: Option<&ArrayRef>| {

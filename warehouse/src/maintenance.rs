@@ -216,7 +216,7 @@ pub async fn maintain(
     let location = location.clone();
     let mut work = runtime.spawn(async move {
         let store = WarehouseStore::connect(&location).map_err(MaintenanceError::storage)?;
-        under_lease(store, &options, &chore).await
+        under_lease(store, &options, &chore, LEASE_LASTS).await
     });
     (&mut work.handle)
         .await
@@ -230,6 +230,7 @@ async fn under_lease(
     store: WarehouseStore,
     options: &WarehouseOptions,
     chore: &Chore,
+    lasts: Duration,
 ) -> Result<Maintained, MaintenanceError> {
     let runs = delta::open_table(&store, Table::Runs).await;
     if runs.map_err(MaintenanceError::storage)?.is_none() {
@@ -237,7 +238,7 @@ async fn under_lease(
             location: store.location().to_string(),
         });
     }
-    let mut lease = Lease::take(&store, holder(), LEASE_LASTS).await?;
+    let mut lease = Lease::take(&store, holder(), lasts).await?;
     let fence = Arc::new(AtomicU64::new(lease.fence()));
     let done = {
         let work = all_tables(&store, options, chore, Arc::clone(&fence));

@@ -34,6 +34,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .and_then(|()| {
             let mut command = cargo("test");
             command
+                .args(["--locked", "--workspace", "--lib"])
+                .args(["maintenance::tests::faults", "--", "--nocapture"])
+                .env("PLIMSOLL_FAULT_ROUNDS", args.rounds.to_string());
+            steps.run("faults while maintaining", &mut command)
+        })
+        .and_then(|()| {
+            let mut command = cargo("test");
+            command
                 .args([
                     "--locked",
                     "--package",

@@ -7,12 +7,8 @@ use object_store::memory::InMemory;
 use plimsoll_ingest::WarehouseStore;
 use plimsoll_ingest::delta::create_missing;
 
-use crate::faulty::{Fate, Faulty};
 use crate::place::{Seen, Waiting, location};
-use crate::random::{SHORT_ROUNDS, rounds};
-
-/// Of so many operations one is tried where there is little time.
-const SHORT_STEP: u64 = 9;
+use plimsoll_faulty_storage::{Fate, Faulty, step};
 
 /// A warehouse whose tables are there.
 async fn made() -> Arc<InMemory> {
@@ -27,11 +23,7 @@ async fn made() -> Arc<InMemory> {
 async fn at_each_operation(fate: Fate) {
     let made = made().await;
     // Each time another first one, so that all are met in a few rounds.
-    let step = if rounds() > SHORT_ROUNDS {
-        1
-    } else {
-        SHORT_STEP
-    };
+    let step = step(9);
     let mut operation = fate as u64 % step;
     loop {
         let spools = tempfile::tempdir().expect("a folder");
@@ -66,7 +58,7 @@ async fn at_each_operation(fate: Fate) {
 /// each operation. `rival` is what they publish, given what the publisher has.
 async fn overtaken_at_each_operation(rival: fn(Waiting) -> Waiting, runs: usize) {
     let made = made().await;
-    let step = if rounds() > SHORT_ROUNDS { 1 } else { 2 };
+    let step = step(2);
     let mut operation = 0;
     loop {
         let spools = tempfile::tempdir().expect("a folder");

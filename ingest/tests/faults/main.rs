@@ -3,7 +3,7 @@
 //!
 //! `PLIMSOLL_FAULT_ROUNDS` sets how many random rounds are run; `cargo xtask torture` sets many.
 
+mod creating;
 mod deaths;
-mod faulty;
 mod place;
 mod random;

@@ -17,7 +17,7 @@ use plimsoll_ingest::{
     Verdict, WarehouseLocation, WarehouseStore,
 };
 
-use crate::faulty::Faulty;
+use plimsoll_faulty_storage::Faulty;
 
 /// Requests of each run, and stages.
 const REQUESTS: i64 = 40;

@@ -9,8 +9,8 @@ use plimsoll_ingest::{TaskId, Timestamp};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::faulty::{Fate, Faulty};
 use crate::place::{Seen, Waiting};
+use plimsoll_faulty_storage::{Fate, Faulty, rounds};
 
 /// Writers of a round, each with a folder of spools of its own.
 const WRITERS: usize = 4;
@@ -18,15 +18,6 @@ const WRITERS: usize = 4;
 const RUNS: usize = 3;
 /// How often a writer tries one run before its storage gets well.
 const TRIES: u64 = 12;
-
-/// Rounds where nobody asks for more.
-pub(crate) const SHORT_ROUNDS: u64 = 2;
-
-/// How many rounds there are to be.
-pub(crate) fn rounds() -> u64 {
-    let asked = std::env::var("PLIMSOLL_FAULT_ROUNDS");
-    asked.map_or(SHORT_ROUNDS, |text| text.parse().expect("a number"))
-}
 
 /// Publishes each of the writer's runs, again and again until it is in.
 async fn write(inner: Arc<InMemory>, root: &Path, mine: Vec<Waiting>, seed: u64) -> Vec<Fate> {

@@ -130,14 +130,14 @@ impl Side {
         let sql = "SELECT model, comparable_key, verdict, started_at FROM reports.runs \
                    WHERE run_key = $1";
         let rows = Rows::of(snapshots, sql, vec![ScalarValue::Int64(Some(run_key))]).await?;
-        let text = |column| rows.text(column, 0).unwrap_or_default().to_string();
+        let text = |column| Ok::<_, DataFusionError>(rows.required_text(column, 0)?.to_string());
         let side = Self {
             run_key,
             run_id: run.to_string(),
-            started_us: rows.integer(3, 0).unwrap_or_default(),
-            model: text(0),
-            comparable_key: text(1),
-            verdict: text(2),
+            started_us: rows.required_integer(3, 0)?,
+            model: text(0)?,
+            comparable_key: text(1)?,
+            verdict: text(2)?,
         };
         if !["passed", "degraded", "blocked"].contains(&side.verdict.as_str()) {
             let verdict = &side.verdict;
@@ -190,11 +190,11 @@ impl Call for Comparison {
             });
         }
         texts.extend(cases(snapshots, &a, &b).await?);
-        let mut setups = Setup::of(snapshots, &[a.run_key, b.run_key]).await?;
-        let other = setups.remove(&b.run_key).unwrap_or_default();
-        let one = setups.remove(&a.run_key).unwrap_or_else(|| other.clone());
-        texts.extend(Text::of("envelope", one.envelope_differences(&other)));
-        texts.extend(Text::of("settings", one.settings_differences(&other)));
+        let setups = Setup::of(snapshots, &[a.run_key, b.run_key]).await?;
+        if let [Some(one), Some(other)] = [&a, &b].map(|side| setups.get(&side.run_key)) {
+            texts.extend(Text::of("envelope", one.envelope_differences(other)));
+            texts.extend(Text::of("settings", one.settings_differences(other)));
+        }
         Ok(vec![batch(&figures, &texts)?])
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
-use datafusion::common::Result;
+use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::scalar::ScalarValue;
 
 use crate::snapshots::Snapshots;
@@ -13,6 +13,7 @@ use crate::snapshots::Snapshots;
 /// The rows of a statement; columns by their number.
 pub(super) struct Rows {
     columns: Vec<ArrayRef>,
+    names: Vec<String>,
     len: usize,
 }
 
@@ -27,6 +28,7 @@ impl Rows {
         let Some(first) = batches.first() else {
             return Ok(Self {
                 columns: Vec::new(),
+                names: Vec::new(),
                 len: 0,
             });
         };
@@ -40,8 +42,11 @@ impl Rows {
             Ok(cast(column, &to)?)
         };
         let columns = all.columns().iter().map(plain).collect::<Result<_>>()?;
+        let schema = all.schema();
+        let names = schema.fields().iter().map(|field| field.name().clone());
         Ok(Self {
             columns,
+            names: names.collect(),
             len: all.num_rows(),
         })
     }
@@ -73,5 +78,59 @@ impl Rows {
     pub(super) fn flag(&self, column: usize, row: usize) -> Option<bool> {
         let flags = self.columns[column].as_boolean();
         flags.is_valid(row).then(|| flags.value(row))
+    }
+
+    /// A text of a column that is never null.
+    pub(super) fn required_text(&self, column: usize, row: usize) -> Result<&str> {
+        self.required(column, self.text(column, row))
+    }
+
+    /// An integer, or a moment in us, of a column that is never null.
+    pub(super) fn required_integer(&self, column: usize, row: usize) -> Result<i64> {
+        self.required(column, self.integer(column, row))
+    }
+
+    /// A flag of a column that is never null.
+    pub(super) fn required_flag(&self, column: usize, row: usize) -> Result<bool> {
+        self.required(column, self.flag(column, row))
+    }
+
+    fn required<T>(&self, column: usize, value: Option<T>) -> Result<T> {
+        value.ok_or_else(|| {
+            let name = &self.names[column];
+            exec_datafusion_err!(
+                "{name} is null, which it never is in rows that Plimsoll wrote: \
+                 another tool wrote this one"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn a_null_that_another_tool_wrote_is_an_error() {
+        let rows = Rows {
+            columns: vec![
+                Arc::new(StringArray::from(vec![None, Some("m")])),
+                Arc::new(Int64Array::from(vec![None, Some(7)])),
+            ],
+            names: vec!["model".to_string(), "run_key".to_string()],
+            len: 2,
+        };
+        assert_eq!(rows.required_text(0, 1).ok(), Some("m"));
+        assert_eq!(rows.required_integer(1, 1).ok(), Some(7));
+        let nulls = [
+            rows.required_text(0, 0).err(),
+            rows.required_integer(1, 0).err(),
+        ];
+        for (error, column) in nulls.into_iter().zip(["model", "run_key"]) {
+            let error = error.expect("a null is no value").to_string();
+            assert!(error.contains(&format!("{column} is null")), "{error}");
+        }
     }
 }

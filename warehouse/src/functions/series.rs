@@ -53,16 +53,16 @@ fn moment(us: i64) -> ScalarValue {
 
 const FIRST: usize = 6;
 
-fn run(rows: &Rows, row: usize) -> Arc<Run> {
-    Arc::new(Run {
-        run_id: rows.text(3, row).unwrap_or_default().to_string(),
-        run_key: rows.integer(4, row).unwrap_or_default(),
-        started_us: rows.integer(5, row).unwrap_or_default(),
-    })
+fn run(rows: &Rows, row: usize) -> Result<Arc<Run>> {
+    Ok(Arc::new(Run {
+        run_id: text(rows, 3, row)?,
+        run_key: rows.required_integer(4, row)?,
+        started_us: rows.required_integer(5, row)?,
+    }))
 }
 
-fn text(rows: &Rows, column: usize, row: usize) -> String {
-    rows.text(column, row).unwrap_or_default().to_string()
+fn text(rows: &Rows, column: usize, row: usize) -> Result<String> {
+    Ok(rows.required_text(column, row)?.to_string())
 }
 
 async fn headline_figures(
@@ -80,8 +80,9 @@ async fn headline_figures(
     // By question first, then by figure: there are far more values than series.
     let mut questions: HashMap<[&str; 3], Vec<Values>> = HashMap::new();
     for row in 0..rows.len() {
-        let of_run = run(&rows, row);
-        let question = [0, 1, 2].map(|column| rows.text(column, row).unwrap_or_default());
+        let of_run = run(&rows, row)?;
+        let text = |column| rows.required_text(column, row);
+        let question = [text(0)?, text(1)?, text(2)?];
         let figures = questions
             .entry(question)
             .or_insert_with(|| vec![Values::new(); OF_RUNS.len()]);
@@ -119,18 +120,18 @@ async fn scores(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) -
     for row in 0..rows.len() {
         let question = Question {
             pillar: "benchmark",
-            model: text(&rows, 0, row),
-            suite: text(&rows, 1, row),
-            comparable_key: text(&rows, 2, row),
-            metric: text(&rows, 7, row),
+            model: text(&rows, 0, row)?,
+            suite: text(&rows, 1, row)?,
+            comparable_key: text(&rows, 2, row)?,
+            metric: text(&rows, 7, row)?,
             unit: "score",
-            higher_is_better: rows.flag(8, row).unwrap_or(true),
+            higher_is_better: rows.required_flag(8, row)?,
         };
         if let Some(value) = rows.float(FIRST, row) {
             series
                 .entry(question)
                 .or_default()
-                .push((value, run(&rows, row)));
+                .push((value, run(&rows, row)?));
         }
     }
     Ok(())
@@ -150,9 +151,9 @@ async fn markers(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) 
     for row in 0..rows.len() {
         let question = Question {
             pillar: "functional",
-            model: text(&rows, 0, row),
-            suite: text(&rows, 1, row),
-            comparable_key: text(&rows, 2, row),
+            model: text(&rows, 0, row)?,
+            suite: text(&rows, 1, row)?,
+            comparable_key: text(&rows, 2, row)?,
             metric: "passed_share".to_string(),
             unit: "share",
             higher_is_better: true,
@@ -161,7 +162,7 @@ async fn markers(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) 
             series
                 .entry(question)
                 .or_default()
-                .push((value, run(&rows, row)));
+                .push((value, run(&rows, row)?));
         }
     }
     Ok(())

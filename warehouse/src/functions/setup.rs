@@ -89,7 +89,7 @@ impl Setup {
             setup.settings.retain(|name, _| {
                 first(name).is_none_or(|first| !NO_SETTINGS.contains(&first.as_str()))
             });
-            Ok((rows.integer(0, row).unwrap_or_default(), setup))
+            Ok((rows.required_integer(0, row)?, setup))
         });
         setups.collect()
     }

@@ -32,13 +32,24 @@ const MANY: usize = 8;
 /// others, in ms: longer than any reader goes on with an old set of snapshots.
 const SETTLED_MS: i64 = 3_600_000;
 
+/// What the names of files begin with that were put together.
+const COMPACTED: &str = "compacted-";
+
 /// The runs that have been visible for an hour.
 pub(super) async fn visible_runs(work: &Work) -> Result<RunKeys, MaintenanceError> {
     let session = work
         .engine
         .session(Arc::new(datafusion::catalog::MemoryCatalogProvider::new()));
     let runs = TableSnapshot::open(&work.store, Table::Runs).await?;
-    let settled = runs.files().modified_before(settled_before(work.now));
+    let (files, before_ms) = (runs.files(), settled_before(work.now));
+    let is_settled = |file: usize| {
+        // What was put together before had settled then.
+        let name = files.path(file).filename();
+        let is_compacted = name.is_some_and(|name| name.starts_with(COMPACTED));
+        is_compacted || files.modified_ms(file).is_some_and(|ms| ms <= before_ms)
+    };
+    let settled = (0..files.len()).map(|file| Some(is_settled(file)));
+    let settled = files.filtered(&settled.collect());
     let settled = settled.map_err(MaintenanceError::storage)?;
     let store = store_url(work.store.location());
     let keys = RunKeys::read(&settled, runs.columns(), None, &session, &store).await;
@@ -152,7 +163,7 @@ async fn put_together(
     let store = store_url(work.store.location());
     let rows = FileTable::new(snapshot.columns().clone(), files, store);
 
-    let of = format!("compacted-{:010}", work.fence());
+    let of = format!("{COMPACTED}{:010}", work.fence());
     let mut written = TableFiles::new(
         table,
         date,

@@ -6,6 +6,7 @@ use plimsoll_ingest::{ChunksRow, RunId, RunRow, TableRow, Timestamp, Verdict};
 
 use super::*;
 
+mod faults;
 mod leases;
 mod meanwhile;
 

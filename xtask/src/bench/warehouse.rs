@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -22,8 +22,11 @@ use crate::peers::{self, user_cache};
 use crate::steps::Steps;
 use crate::table;
 
+mod commits;
+mod service;
 mod timing;
 
+use service::Service;
 use timing::{
     Timed, Wrote, cells, geometric_mean, last_line, median_of, parquet_files, quantile, same,
     times_of,
@@ -46,11 +49,15 @@ pub(crate) struct Args {
     /// How often each statement is timed, after the first time
     #[arg(long, default_value_t = 5)]
     repeats: usize,
+    /// Runs that are published one by one, each in commits of its own
+    #[arg(long, default_value_t = 1_000)]
+    commits: u64,
 }
 
 const FILL: Target = example("plimsoll-ingest", "fill_warehouse");
 const REWRITE: Target = example("plimsoll-ingest", "rewrite_requests");
 const TIME: Target = example("plimsoll-warehouse", "time_queries");
+const REFRESH: Target = example("plimsoll-warehouse", "refresh_warehouse");
 
 const fn example(package: &'static str, name: &'static str) -> Target {
     Target {
@@ -96,19 +103,21 @@ struct Programs {
     fill: PathBuf,
     rewrite: PathBuf,
     time: PathBuf,
+    refresh: PathBuf,
     python: PathBuf,
 }
 
 /// Runs all parts and prints them; fails where a bound is missed.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let built = build_executables(Build::Release, &[PRODUCT, FILL, REWRITE, TIME])?;
-    let [product, fill, rewrite, time] = <[PathBuf; 4]>::try_from(built)
+    let built = build_executables(Build::Release, &[PRODUCT, FILL, REWRITE, TIME, REFRESH])?;
+    let [product, fill, rewrite, time, refresh] = <[PathBuf; 5]>::try_from(built)
         .map_err(|built| anyhow::anyhow!("cargo built {} programs", built.len()))?;
     let programs = Programs {
         product,
         fill,
         rewrite,
         time,
+        refresh,
         python: engines()?,
     };
     let passing = tempfile::tempdir().context("no temporary folder")?;
@@ -120,6 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut bounds = programs.answers(&large, &small, args)?;
     bounds.push(programs.ad_hoc(&large, args)?);
     bounds.extend(programs.publishing(&large, passing.path())?);
+    bounds.extend(programs.commits(&passing.path().join("commits"), args)?);
     match bound::print_all(&bounds) {
         0 => Ok(()),
         missed => bail!("{missed} bounds are missed"),
@@ -211,7 +221,8 @@ impl Programs {
                 cold.push(began.elapsed().as_secs_f64() * 1e3);
             }
             let cold = quantile(&cold, 0.5);
-            let warm = quantile(&warm.remove(*name).unwrap_or_default(), 0.95);
+            let warm = warm.remove(*name).context("every answer was asked for")?;
+            let warm = quantile(&warm, 0.95);
             let (now, tenth) = (median_of(&again, name)?, median_of(&smaller, name)?);
             (coldest, warmest) = (coldest.max(cold), warmest.max(warm));
             growth.push(now / tenth);
@@ -251,50 +262,22 @@ impl Programs {
         warehouse: &Path,
         named: &[(&str, String)],
     ) -> Result<BTreeMap<String, Vec<f64>>> {
-        let mut server = Command::new(&self.product)
-            .args([
-                "serve",
-                "--json",
-                "--listen",
-                "127.0.0.1:0",
-                "--maintain",
-                "off",
-                "--warehouse",
-            ])
-            .arg(warehouse)
-            .current_dir(warehouse)
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("plimsoll serve could not be started")?;
-        let asked = (|| {
-            let mut line = String::new();
-            let stdout = server.stdout.take().context("its output is piped")?;
-            std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
-            let told: Value = serde_json::from_str(&line).context("serve names its URL")?;
-            let url = told["url"].as_str().unwrap_or_default();
-            let server = url
-                .trim_start_matches("http://")
-                .parse()
-                .context("serve names its URL")?;
-            let mut times = BTreeMap::new();
-            for (name, sql) in named {
-                let body = json!({"sql": sql}).to_string();
-                let mut of_name = Vec::new();
-                for _ in 0..=ASKED {
-                    let began = Instant::now();
-                    let (status, answer) = http::post(server, "/api/v1/sql", &body)?;
-                    of_name.push(began.elapsed().as_secs_f64() * 1e3);
-                    if status != 200 {
-                        bail!("{name}: {status} {answer}");
-                    }
+        let service = Service::start(&self.product, warehouse, "off")?;
+        let mut times = BTreeMap::new();
+        for (name, sql) in named {
+            let body = json!({"sql": sql}).to_string();
+            let mut of_name = Vec::new();
+            for _ in 0..=ASKED {
+                let began = Instant::now();
+                let (status, answer) = http::post(service.address(), "/api/v1/sql", &body)?;
+                of_name.push(began.elapsed().as_secs_f64() * 1e3);
+                if status != 200 {
+                    bail!("{name}: {status} {answer}");
                 }
-                times.insert((*name).to_owned(), of_name.split_off(1));
             }
-            Ok(times)
-        })();
-        server.kill().context("serve could not be ended")?;
-        server.wait().context("serve could not be ended")?;
-        asked
+            times.insert((*name).to_owned(), of_name.split_off(1));
+        }
+        Ok(times)
     }
 
     fn timed(&self, warehouse: &Path, queries: &[Value], repeats: usize) -> Result<Vec<Timed>> {

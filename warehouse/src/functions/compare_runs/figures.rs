@@ -208,9 +208,11 @@ pub(super) async fn figures(snapshots: &Arc<Snapshots>, a: &Side, b: &Side) -> R
     ];
     let rows = Rows::of(snapshots, &sql, parameters).await?;
     for row in 0..rows.len() {
-        let text = |column| rows.text(column, row).unwrap_or_default().to_string();
-        let run_key = rows.integer(0, row).unwrap_or_default();
-        collector.runs.insert(run_key, (text(1), text(2)));
+        let [model, key] = [rows.required_text(1, row)?, rows.required_text(2, row)?];
+        let question = (model.to_string(), key.to_string());
+        collector
+            .runs
+            .insert(rows.required_integer(0, row)?, question);
     }
     for side in [a, b] {
         let question = (side.model.clone(), side.comparable_key.clone());
@@ -283,7 +285,7 @@ impl Collector<'_> {
             format!("SELECT r.run_key, {figures} FROM reports.runs AS r WHERE {wanted} {IN_ORDER}");
         let rows = Rows::of(snapshots, &sql, Vec::new()).await?;
         for row in 0..rows.len() {
-            self.put_metrics("summary", None, OF_RUNS, &rows, row, 1);
+            self.put_metrics("summary", None, OF_RUNS, &rows, row, 1)?;
         }
         Ok(())
     }
@@ -299,7 +301,7 @@ impl Collector<'_> {
         let rows = Rows::of(snapshots, &sql, Vec::new()).await?;
         for row in 0..rows.len() {
             let name = rows.text(1, row).map(str::to_string);
-            self.put_metrics("stage", name.as_deref(), OF_STAGES, &rows, row, 2);
+            self.put_metrics("stage", name.as_deref(), OF_STAGES, &rows, row, 2)?;
         }
         Ok(())
     }
@@ -312,8 +314,8 @@ impl Collector<'_> {
         rows: &Rows,
         row: usize,
         first: usize,
-    ) {
-        let run_key = rows.integer(0, row).unwrap_or_default();
+    ) -> Result<()> {
+        let run_key = rows.required_integer(0, row)?;
         for (place, metric) in metrics.iter().enumerate() {
             if let Some(value) = rows.float(first + place, row) {
                 let value = Value {
@@ -329,6 +331,7 @@ impl Collector<'_> {
                 self.put(run_key, &value);
             }
         }
+        Ok(())
     }
 
     async fn scores(&mut self, snapshots: &Arc<Snapshots>) -> Result<()> {
@@ -345,15 +348,15 @@ impl Collector<'_> {
             };
             let value = Value {
                 section: "benchmark",
-                item: rows.text(1, row),
-                metric: rows.text(2, row).unwrap_or_default(),
+                item: Some(rows.required_text(1, row)?),
+                metric: rows.required_text(2, row)?,
                 unit: "score",
-                higher_is_better: rows.flag(6, row).unwrap_or(true),
+                higher_is_better: rows.required_flag(6, row)?,
                 value,
                 stderr: rows.float(5, row),
                 key: rows.text(3, row),
             };
-            self.put(rows.integer(0, row).unwrap_or_default(), &value);
+            self.put(rows.required_integer(0, row)?, &value);
         }
         Ok(())
     }
@@ -375,7 +378,7 @@ impl Collector<'_> {
             };
             let value = Value {
                 section: "marker",
-                item: rows.text(1, row),
+                item: Some(rows.required_text(1, row)?),
                 metric: "passed_share",
                 unit: "share",
                 higher_is_better: true,
@@ -383,7 +386,7 @@ impl Collector<'_> {
                 stderr: None,
                 key: None,
             };
-            self.put(rows.integer(0, row).unwrap_or_default(), &value);
+            self.put(rows.required_integer(0, row)?, &value);
         }
         Ok(())
     }

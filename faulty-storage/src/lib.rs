@@ -1,4 +1,5 @@
-//! Object storage in memory that fails as storage over a network does, by a seed.
+//! Object storage in memory that fails as storage over a network does, for tests of what goes on
+//! over it: by a seed, or at the one operation that a test names.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -11,14 +12,32 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+/// Rounds where nobody asks for more.
+const FEW_ROUNDS: u64 = 2;
+
+/// How many random rounds of faults there are to be: as many as `PLIMSOLL_FAULT_ROUNDS` says.
+///
+/// # Panics
+/// Where it says no number.
+pub fn rounds() -> u64 {
+    let asked = std::env::var("PLIMSOLL_FAULT_ROUNDS");
+    asked.map_or(FEW_ROUNDS, |text| text.parse().expect("a number"))
+}
+
+/// Of how many operations one is tried: of `short` where there is little time, else each.
+pub fn step(short: u64) -> u64 {
+    if rounds() > FEW_ROUNDS { 1 } else { short }
+}
+
 /// What becomes of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// It is done, and answered.
     Done,
     /// It is not done: 503, or a connection that could not be made.
@@ -74,9 +93,10 @@ struct State {
 }
 
 /// Storage in memory whose operations meet fates.
-pub(crate) struct Faulty {
+#[derive(Clone)]
+pub struct Faulty {
     inner: Arc<InMemory>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 impl fmt::Debug for Faulty {
@@ -110,28 +130,28 @@ impl Faulty {
         };
         Arc::new(Self {
             inner,
-            state: Mutex::new(state),
+            state: Arc::new(Mutex::new(state)),
         })
     }
 
     /// A way to `inner` on which all goes well.
-    pub(crate) fn healthy(inner: Arc<InMemory>) -> Arc<Self> {
+    pub fn healthy(inner: Arc<InMemory>) -> Arc<Self> {
         Self::with(inner, Fates::Healthy)
     }
 
     /// A way to `inner` on which one operation in `one_in` goes wrong.
-    pub(crate) fn seeded(inner: Arc<InMemory>, seed: u64, one_in: u32) -> Arc<Self> {
+    pub fn seeded(inner: Arc<InMemory>, seed: u64, one_in: u32) -> Arc<Self> {
         let random = Box::new(ChaCha8Rng::seed_from_u64(seed));
         Self::with(inner, Fates::Seeded { random, one_in })
     }
 
     /// A way to `inner` on which one operation has this fate.
-    pub(crate) fn at(inner: Arc<InMemory>, operation: u64, fate: Fate) -> Arc<Self> {
+    pub fn at(inner: Arc<InMemory>, operation: u64, fate: Fate) -> Arc<Self> {
         Self::with(inner, Fates::At { operation, fate })
     }
 
     /// A way to `inner` on which somebody else does all of `overtaker` before one operation.
-    pub(crate) fn overtaken(
+    pub fn overtaken(
         inner: Arc<InMemory>,
         operation: u64,
         overtaker: BoxFuture<'static, ()>,
@@ -147,12 +167,12 @@ impl Faulty {
     }
 
     /// How many operations there were.
-    pub(crate) fn operations(&self) -> u64 {
+    pub fn operations(&self) -> u64 {
         self.state.lock().expect("no test panics here").operations
     }
 
     /// The fates that were met, other than [`Fate::Done`].
-    pub(crate) fn met(&self) -> Vec<Fate> {
+    pub fn met(&self) -> Vec<Fate> {
         self.state.lock().expect("no test panics here").met.clone()
     }
 
@@ -210,7 +230,7 @@ impl Faulty {
     }
 
     /// Does all that is late yet: it may be done after whoever asked is gone.
-    pub(crate) async fn settle(&self) {
+    pub async fn settle(&self) {
         let due = std::mem::take(&mut self.state.lock().expect("no test panics here").pending);
         self.write(due).await;
     }
@@ -292,7 +312,16 @@ impl ObjectStore for Faulty {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
+        let way = self.clone();
+        let deleted = move |location: Result<Path>| {
+            let way = way.clone();
+            async move {
+                let location = location?;
+                way.meet(way.inner.delete(&location)).await?;
+                Ok(location)
+            }
+        };
+        locations.then(deleted).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

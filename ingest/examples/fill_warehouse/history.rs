@@ -1,21 +1,8 @@
-//! Fills a warehouse with months of nightly runs, as publishing and maintenance leave them: closed
-//! days in sorted files, the last two in a file for each run.
-//!
-//! `cargo xtask bench warehouse` runs it. The rows are drawn from a seed: the same arguments give the
-//! same rows, but for the day on which the history ends, which is today.
-//!
-//! Usage: `fill_warehouse WAREHOUSE RUNS REQUESTS_PER_RUN SEED`. Writes one line of JSON.
+//! What draws the rows of months of nightly runs.
 
-use std::env;
-use std::error::Error;
-
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add};
-use deltalake_core::protocol::{DeltaOperation, SaveMode};
-use plimsoll_ingest::files::{FileLimits, TableFiles};
 use plimsoll_ingest::{
-    CaseRow, Date, EnvelopeRow, RequestRow, RunId, RunRow, ScoreRow, Sketch, StageRow, Table,
-    TableRow, TickRow, Timestamp, Verdict, WarehouseLocation, WarehouseStore, delta,
+    CaseRow, Date, EnvelopeRow, RequestRow, RunId, RunRow, ScoreRow, Sketch, StageRow, TickRow,
+    Timestamp, Verdict,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -26,74 +13,23 @@ const STAGES: i64 = 5;
 const DAY_US: i64 = 86_400_000_000;
 
 /// Runs that each night has: a benchmark and a functional one for each model, too.
-const RUNS_A_NIGHT: usize = MODELS * (PROFILES.len() + 2);
-
-/// Nights whose runs are not put together yet.
-const OPEN_NIGHTS: usize = 2;
-
-type Failure = Box<dyn Error>;
-
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let [warehouse, runs, requests, seed] = &arguments[..] else {
-        return Err("usage: fill_warehouse WAREHOUSE RUNS REQUESTS_PER_RUN SEED".into());
-    };
-    let store = WarehouseStore::connect(&WarehouseLocation::parse(warehouse)?)?;
-    delta::create_missing(&store).await?;
-    let (runs, requests): (usize, i64) = (runs.parse()?, requests.parse()?);
-    let nights = runs.div_ceil(RUNS_A_NIGHT);
-    let mut history = History {
-        rng: ChaCha8Rng::seed_from_u64(seed.parse()?),
-        requests,
-        nights,
-        today_us: Timestamp::now().micros() / DAY_US * DAY_US,
-    };
-    let mut written = Written {
-        store: &store,
-        closed: Rows::default(),
-    };
-    let mut left = runs;
-    for night in 0..nights {
-        let tonight = left.min(RUNS_A_NIGHT);
-        left -= tonight;
-        let is_open = night + OPEN_NIGHTS >= nights;
-        let mut big = Rows::default();
-        for number in 0..tonight {
-            let rows = history.run(night, number);
-            if is_open {
-                written.publish(rows, FileLimits::PUBLISHED).await?;
-            } else {
-                big.take_big(rows, &mut written.closed);
-            }
-        }
-        if !is_open {
-            written.publish(big, FileLimits::COMPACTED).await?;
-        }
-        if night + OPEN_NIGHTS + 1 == nights {
-            let closed = std::mem::take(&mut written.closed);
-            written.publish(closed, FileLimits::COMPACTED).await?;
-        }
-    }
-    println!("{}", serde_json::json!({"runs": runs, "nights": nights}));
-    Ok(())
-}
+pub(super) const RUNS_A_NIGHT: usize = MODELS * (PROFILES.len() + 2);
 
 /// Rows on their way into files.
 #[derive(Default)]
-struct Rows {
-    runs: Vec<RunRow>,
-    envelopes: Vec<EnvelopeRow>,
-    stages: Vec<StageRow>,
-    scores: Vec<ScoreRow>,
-    cases: Vec<CaseRow>,
-    ticks: Vec<TickRow>,
-    requests: Vec<RequestRow>,
+pub(super) struct Rows {
+    pub(super) runs: Vec<RunRow>,
+    pub(super) envelopes: Vec<EnvelopeRow>,
+    pub(super) stages: Vec<StageRow>,
+    pub(super) scores: Vec<ScoreRow>,
+    pub(super) cases: Vec<CaseRow>,
+    pub(super) ticks: Vec<TickRow>,
+    pub(super) requests: Vec<RequestRow>,
 }
 
 impl Rows {
     /// Keeps the rows of partitioned tables, and gives the others on.
-    fn take_big(&mut self, rows: Self, small: &mut Self) {
+    pub(super) fn take_big(&mut self, rows: Self, small: &mut Self) {
         self.cases.extend(rows.cases);
         self.ticks.extend(rows.ticks);
         self.requests.extend(rows.requests);
@@ -104,63 +40,8 @@ impl Rows {
     }
 }
 
-struct Written<'a> {
-    store: &'a WarehouseStore,
-    /// Rows of closed days whose tables are not partitioned.
-    closed: Rows,
-}
-
-impl Written<'_> {
-    /// Facts first, `runs` last.
-    async fn publish(&self, rows: Rows, limits: FileLimits) -> Result<(), Failure> {
-        self.table(rows.requests, limits).await?;
-        self.table(rows.ticks, limits).await?;
-        self.table(rows.cases, limits).await?;
-        self.table(rows.envelopes, limits).await?;
-        self.table(rows.stages, limits).await?;
-        self.table(rows.scores, limits).await?;
-        self.table(rows.runs, limits).await
-    }
-
-    async fn table<R: TableRow + Keyed>(
-        &self,
-        mut rows: Vec<R>,
-        limits: FileLimits,
-    ) -> Result<(), Failure> {
-        let Some(first) = rows.first() else {
-            return Ok(());
-        };
-        let date = first.date();
-        rows.sort_by_key(Keyed::key);
-        let mut table = delta::open_or_create(self.store, R::TABLE).await?;
-        let mut files = TableFiles::new(R::TABLE, date, "part", limits, table.object_store());
-        for rows in rows.chunks(8_192) {
-            files.write(&R::to_batch(rows)?).await?;
-        }
-        commit(&mut table, R::TABLE, files.finish().await?).await
-    }
-}
-
-async fn commit(
-    table: &mut deltalake_core::DeltaTable,
-    of: Table,
-    adds: Vec<Add>,
-) -> Result<(), Failure> {
-    let operation = DeltaOperation::Write {
-        mode: SaveMode::Append,
-        partition_by: of.partitioned().then(|| vec!["date".to_string()]),
-        predicate: None,
-    };
-    let properties = CommitProperties::default().with_cleanup_expired_logs(Some(false));
-    CommitBuilder::from(properties)
-        .with_actions(adds.into_iter().map(Action::Add).collect())
-        .build(Some(table.snapshot()?), table.log_store(), operation)
-        .await?;
-    Ok(())
-}
-
 /// What a table is sorted by.
-trait Keyed {
+pub(super) trait Keyed {
     fn run_id(&self) -> RunId;
     fn key(&self) -> (i64, i64);
     fn date(&self) -> Date {
@@ -193,7 +74,7 @@ keyed! {
 }
 
 /// What draws the rows.
-struct History {
+pub(super) struct History {
     rng: ChaCha8Rng,
     requests: i64,
     nights: usize,
@@ -201,6 +82,16 @@ struct History {
 }
 
 impl History {
+    /// A history of so many nights, the last of them yesterday's.
+    pub(super) fn new(seed: u64, nights: usize, requests: i64) -> Self {
+        Self {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            requests,
+            nights,
+            today_us: Timestamp::now().micros() / DAY_US * DAY_US,
+        }
+    }
+
     fn share(&mut self) -> f64 {
         self.rng.random()
     }
@@ -211,7 +102,8 @@ impl History {
         0.5 + 0.5 * (-uniform.ln()).powf(1.3)
     }
 
-    fn run(&mut self, night: usize, number: usize) -> Rows {
+    /// The rows of one run.
+    pub(super) fn run(&mut self, night: usize, number: usize) -> Rows {
         let (model, suite) = (number % MODELS, number / MODELS);
         let days_ago = (self.nights - 1 - night) as i64;
         let start = self.today_us - (days_ago + 1) * DAY_US + number as i64 * 1_200_000_000;
