@@ -47,7 +47,7 @@ async fn main() -> Result<(), Failure> {
     };
     match asked.is_empty() {
         true => written.fill(history, runs, nights).await?,
-        false => written.as_asked(history).await?,
+        false => written.on_demand(history).await?,
     }
     println!("{}", serde_json::json!({"runs": runs, "nights": nights}));
     Ok(())
@@ -104,7 +104,7 @@ impl Written<'_> {
     }
 
     /// Each run by itself, as many as each line of input says.
-    async fn as_asked(self, mut history: History) -> Result<(), Failure> {
+    async fn on_demand(self, mut history: History) -> Result<(), Failure> {
         let mut published = 0;
         for line in std::io::stdin().lock().lines() {
             let until = published + line?.parse::<usize>()?;
