@@ -10,6 +10,7 @@ use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use parquet::arrow::AsyncArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
@@ -233,9 +234,13 @@ impl TableFiles {
                 Path::parse(&path).map_err(|error| ParquetError::External(error.into()))?;
             let upload = BufWriter::with_capacity(self.store.clone(), target, PART_BYTES)
                 .with_max_concurrency(PARTS_UNDER_WAY);
-            let properties = properties(self.table, self.limits);
-            let writer =
-                AsyncArrowWriter::try_new(upload, self.file_schema.clone(), Some(properties))?;
+            // Parquet's own types say all that ours do; Arrow's schema would take kilobytes in each
+            // file, and time at each opening.
+            let options = ArrowWriterOptions::new()
+                .with_properties(properties(self.table, self.limits))
+                .with_skip_arrow_metadata(true);
+            let schema = self.file_schema.clone();
+            let writer = AsyncArrowWriter::try_new_with_options(upload, schema, options)?;
             let statistics = FileStatistics::default();
             self.current = Some(OpenFile {
                 path,

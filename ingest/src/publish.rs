@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use deltalake_core::checkpoints::create_checkpoint;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Add, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -37,6 +38,9 @@ use crate::vocabulary::UnknownWord;
 
 /// How often a commit is tried before its error is reported.
 const COMMIT_ATTEMPTS: u32 = 12;
+
+/// So many commits of a table are summed up by who makes the last of them.
+const COMMITS_SUMMED_UP: u64 = 100;
 
 /// Why a spool was not published. Its rows stay in the spool.
 #[derive(Debug, thiserror::Error)]
@@ -272,6 +276,9 @@ impl Publisher<'_> {
 
     /// One attempt at a commit, then a look at what is there now. An error
     /// does not say that nothing landed, so the caller asks the log each time.
+    ///
+    /// Where a hundred commits are full the log is summed up, so that a warehouse that nobody
+    /// maintains stays quick to open.
     async fn try_commit(
         &self,
         delta: &mut DeltaTable,
@@ -281,6 +288,7 @@ impl Publisher<'_> {
         attempt: &mut u32,
     ) -> Result<(), PublishError> {
         *attempt += 1;
+        let before = delta.version();
         let properties = CommitProperties::default()
             .with_application_transactions(transactions.to_vec())
             .with_create_checkpoint(false)
@@ -307,7 +315,15 @@ impl Publisher<'_> {
         delta
             .update_state()
             .await
-            .map_err(|source| self.table_error(table, source))
+            .map_err(|source| self.table_error(table, source))?;
+        let hundreds = |version: Option<u64>| version.map(|version| version / COMMITS_SUMMED_UP);
+        if hundreds(before) < hundreds(delta.version())
+            && let Err(error) = create_checkpoint(delta, None).await
+        {
+            // Readers go without it, and the next hundred have one.
+            tracing::debug!(%table, %error, "no checkpoint");
+        }
+        Ok(())
     }
 
     /// Makes the run visible.

@@ -1,12 +1,14 @@
 //! Warehouses in object storage: real servers of it, and servers that refuse.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
 use serde_json::json;
 
+use crate::between::{self, Between, Head, Rules};
+use crate::encrypted::Terminator;
 use crate::peers::Bucket;
 use crate::program::{Answer, Place};
 use crate::simulated::Simulated;
@@ -15,7 +17,7 @@ use crate::simulated::Simulated;
 fn in_environment(place: &Place, variables: &[(&str, String)], arguments: &[&str]) -> Command {
     let mut command = place.command(arguments);
     for (name, _) in std::env::vars() {
-        if ["AWS_", "AZURE_", "GOOGLE_"]
+        if ["AWS_", "AZURE_", "GOOGLE_", "STORAGE_", "SSL_"]
             .iter()
             .any(|cloud| name.starts_with(cloud))
         {
@@ -122,24 +124,10 @@ fn serve(stream: TcpStream, status: &str, body: &str) -> Option<()> {
     let mut writer = stream.try_clone().ok()?;
     let mut reader = BufReader::new(stream);
     loop {
-        let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
-        while line.trim_end() != "" || first.is_empty() {
-            line.clear();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            if first.is_empty() {
-                first = line.clone();
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-        }
-        reader
-            .by_ref()
-            .take(length)
-            .read_to_end(&mut Vec::new())
-            .ok()?;
+        let request = between::head(&mut reader)?;
+        let body_length = between::length(&request).unwrap_or(0);
+        io::copy(&mut reader.by_ref().take(body_length), &mut io::sink()).ok()?;
+        let first = request.first()?;
         let listing = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
         let (status, body) = match first.split_whitespace().next()? {
             "PUT" => (status, body),
@@ -208,4 +196,95 @@ fn a_bucket_without_conditional_writes_is_refused() {
     let refused = answer(&place, &server.variables(), &run);
     refused.refuses(1, "overwrites objects", "conditional writes");
     assert_eq!(simulated.end()["completed"], json!(0));
+}
+
+/// Moto speaks S3's protocol, and Google's XML interface differs from it in the header that says
+/// that there must be no such object, and in the one that says which version was written.
+fn as_google(request: &mut Head) -> bool {
+    for line in request.iter_mut() {
+        if line.to_ascii_lowercase() == "x-goog-if-generation-match: 0" {
+            "if-none-match: *".clone_into(line);
+        }
+    }
+    request.retain(|line| !line.to_ascii_lowercase().starts_with("authorization:"));
+    // Moto wants somebody to ask, and checks no signature.
+    request.push(format!(
+        "authorization: AWS4-HMAC-SHA256 Credential={KEY_ID}/20260101/us-east-1/s3/aws4_request, \
+         SignedHeaders=host, Signature=0"
+    ));
+    true
+}
+
+#[test]
+fn google_holds_a_warehouse() {
+    let mut bucket = Bucket::s3();
+    let rules = Rules {
+        request: as_google,
+        answer: |answer| answer.push("x-goog-generation: 1".to_owned()),
+    };
+    let google = Between::before(&bucket.url, rules);
+    bucket.warehouse = "gs://results/team/warehouse";
+    bucket.variables = vec![("STORAGE_EMULATOR_HOST", google.url())];
+    a_bucket_holds_a_warehouse(&bucket);
+}
+
+/// The variables of a bucket, at another endpoint.
+fn at(bucket: &Bucket, endpoint: String) -> Vec<(&'static str, String)> {
+    let mut variables = bucket.variables.clone();
+    variables.retain(|(name, _)| *name != "AWS_ENDPOINT_URL");
+    variables.push(("AWS_ENDPOINT_URL", endpoint));
+    variables
+}
+
+#[test]
+fn a_bucket_behind_tls_holds_a_warehouse() {
+    let mut bucket = Bucket::s3();
+    let place = Place::new();
+    let behind = bucket.url.strip_prefix("http://").expect("a URL");
+    let terminator = Terminator::before(behind.parse().expect("an address"), place.path());
+    let endpoint = format!("https://localhost:{}", terminator.address.port());
+    let authority = terminator.authority.display().to_string();
+    bucket.variables = at(&bucket, endpoint);
+    let stranger = answer(
+        &place,
+        &bucket.variables,
+        &["sql", "select 1", "--warehouse", bucket.warehouse],
+    );
+    stranger.refuses(1, "certificate", "SSL_CERT_FILE");
+    bucket.variables.push(("SSL_CERT_FILE", authority));
+    a_bucket_holds_a_warehouse(&bucket);
+}
+
+/// A server that takes data files and says nothing: the run waits in its spool, and is in the
+/// warehouse once the server answers again.
+#[test]
+fn storage_that_does_not_answer_loses_nothing() {
+    let bucket = Bucket::s3();
+    let stalling = Rules {
+        request: |request| !request[0].starts_with("PUT ") || !request[0].contains("/part-"),
+        answer: |_| {},
+    };
+    let stalling = Between::before(&bucket.url, stalling);
+    let mut variables = at(&bucket, stalling.url());
+    variables.push(("AWS_TIMEOUT", "1s".to_owned()));
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let there = ["--warehouse", bucket.warehouse];
+    let run = [&simulated.run(&["--requests", "12"])[..], &there].concat();
+    let held = answer(&place, &variables, &run);
+    held.refuses(1, "no answer in time", "later");
+    assert_eq!(place.spooled().len(), 1, "{held:?}");
+    let counted = "select count(*) as runs, sum(sent) as sent from stages group by run_id";
+    let asked = [&["sql", counted, "--format", "ndjson"], &there[..]].concat();
+    let before = answer(&place, &variables, &asked);
+    assert_eq!(before.stdout, "", "nobody sees a part of it: {before:?}");
+    let well = answer(
+        &place,
+        &bucket.variables,
+        &[&["warehouse", "check"], &there[..]].concat(),
+    );
+    assert_eq!(well.code, Some(0), "{well:?}");
+    assert_eq!(place.spooled(), Vec::<String>::new());
+    let after = answer(&place, &bucket.variables, &asked);
+    assert_eq!(after.json()["runs"], json!(3), "{after:?}");
 }

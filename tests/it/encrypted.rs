@@ -18,15 +18,15 @@ use crate::simulated::Simulated;
 const MODEL: &str = "sim-4";
 
 /// A server with a certificate of its own that hands all it decrypts to another.
-struct Terminator {
-    address: SocketAddr,
+pub(crate) struct Terminator {
+    pub(crate) address: SocketAddr,
     /// The PEM file of the certificate, which is its own authority.
-    authority: PathBuf,
+    pub(crate) authority: PathBuf,
 }
 
 impl Terminator {
     /// Stands before `behind` until the test ends.
-    fn before(behind: SocketAddr, folder: &Path) -> Self {
+    pub(crate) fn before(behind: SocketAddr, folder: &Path) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
         let made = made.expect("a certificate can be made");
         let authority = folder.join("authority.pem");

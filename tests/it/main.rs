@@ -6,6 +6,7 @@ mod bad_places;
 mod bad_questions;
 mod bad_subjects;
 mod bad_usage;
+mod between;
 mod buckets;
 mod chosen;
 mod encrypted;

@@ -25,6 +25,8 @@ pub(crate) fn installed(path: &str) -> PathBuf {
 /// A bucket in a storage server that ends with it.
 pub(crate) struct Bucket {
     _server: Drained,
+    /// Where the server listens.
+    pub(crate) url: String,
     /// The URL of a prefix in it.
     pub(crate) warehouse: &'static str,
     /// The environment in which the program finds it.
@@ -65,6 +67,7 @@ impl Bucket {
         python(make, &[&format!("{url}/results")]);
         Self {
             _server: server.drain(),
+            url: url.clone(),
             warehouse: "s3://results/team/warehouse",
             variables: vec![
                 ("AWS_ENDPOINT_URL", url),
@@ -93,6 +96,7 @@ impl Bucket {
         python(make, &[&connection]);
         Self {
             _server: server.drain(),
+            url,
             warehouse: "az://results/team/warehouse",
             variables: vec![("AZURE_STORAGE_CONNECTION_STRING", connection)],
         }

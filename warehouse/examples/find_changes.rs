@@ -78,9 +78,7 @@ fn main() {
                 })
                 .collect();
             let detected = change_points(&values);
-            if detected.points.is_empty() {
-                tested.push(detected.nothing);
-            }
+            tested.extend(detected.elsewhere);
             let mut points = Vec::new();
             for point in detected.points {
                 points.push((point.index, tested.len()));

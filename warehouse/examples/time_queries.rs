@@ -11,9 +11,14 @@ use std::error::Error;
 use std::io::BufRead as _;
 use std::time::{Duration, Instant};
 
+use mimalloc::MiMalloc;
 use plimsoll_ingest::WarehouseLocation;
 use plimsoll_warehouse::{Access, Format, QueryLimits, Warehouse, WarehouseOptions, format};
 use serde::Deserialize;
+
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Deserialize)]
 struct Query {

@@ -158,7 +158,7 @@ pub(crate) async fn look(
         checked.runs = rows::count_runs(snapshots).await?;
         checked
             .findings
-            .extend(rows::check(snapshots, retention).await?);
+            .extend(rows::check(store, snapshots, retention).await?);
     }
     Ok(checked)
 }

@@ -22,6 +22,7 @@ use crate::error::OpenError;
 use crate::growth;
 use crate::metered::Metering;
 use crate::sketches;
+use crate::sorting::WithoutNulls;
 use crate::store::ReadOnlyStore;
 
 /// The one catalog.
@@ -106,6 +107,7 @@ impl Engine {
         let mut template = SessionStateBuilder::new_with_default_features()
             .with_config(config(options))
             .with_runtime_env(environment)
+            .with_optimizer_rule(Arc::new(WithoutNulls))
             .with_physical_optimizer_rule(Arc::new(Metering))
             .build();
         for function in WITHOUT_LIMITS {
@@ -156,6 +158,11 @@ pub(crate) fn store_url(location: &WarehouseLocation) -> ObjectStoreUrl {
     ObjectStoreUrl::parse(root).expect("scheme and authority of a URL are a URL")
 }
 
+/// The share of the memory that may hold what files say of themselves, on top of what queries have:
+/// read once, it is used by every query of the file. Months of days take some 100 MB, and where not
+/// all of it has room, a query of all days finds none of it.
+const FOOTERS: usize = 4;
+
 fn environment(options: &WarehouseOptions) -> datafusion::error::Result<Arc<RuntimeEnv>> {
     let mode = match &options.spill_dir {
         Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
@@ -168,6 +175,7 @@ fn environment(options: &WarehouseOptions) -> datafusion::error::Result<Arc<Runt
     RuntimeEnvBuilder::new()
         .with_disk_manager_builder(disk)
         .with_memory_pool(Arc::new(pool))
+        .with_metadata_cache_limit(options.memory_limit / FOOTERS)
         .build_arc()
 }
 

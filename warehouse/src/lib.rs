@@ -35,6 +35,7 @@ mod resolve;
 mod runtime;
 mod sketches;
 mod snapshots;
+mod sorting;
 pub mod statistics;
 mod store;
 mod stream;

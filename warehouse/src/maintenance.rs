@@ -25,7 +25,7 @@ use crate::snapshots::RunKeys;
 
 pub(crate) mod commit;
 pub(crate) mod compact;
-mod expire;
+pub(crate) mod expire;
 mod lease;
 mod vacuum;
 

@@ -36,6 +36,8 @@ pub enum FailureKind {
     Region,
     /// The clocks of this host and of storage differ too much.
     Clock,
+    /// Its certificate is not trusted.
+    Certificate,
     /// Nothing answers there.
     Unreachable,
     /// No answer came in time.
@@ -65,6 +67,10 @@ impl FailureKind {
             Self::NoBucket => "create the bucket, or check its name and the endpoint",
             Self::Region => "set AWS_REGION to the bucket's region",
             Self::Clock => "set this host's clock right: requests are signed with the time",
+            Self::Certificate => {
+                "put the PEM file of the authority that signed it into SSL_CERT_FILE, or check the \
+                 endpoint's name"
+            }
             Self::Unreachable => {
                 "check the network and the endpoint (AWS_ENDPOINT_URL, AZURE_STORAGE_ENDPOINT, \
                  GOOGLE_BASE_URL)"
@@ -164,6 +170,7 @@ impl StorageFailure {
         let kind = match transport {
             _ if from_metadata => FailureKind::NoCredentials,
             Some(HttpErrorKind::Timeout) => FailureKind::Slow,
+            _ if whole.contains("invalid peer certificate") => FailureKind::Certificate,
             Some(HttpErrorKind::Connect | HttpErrorKind::Request | HttpErrorKind::Interrupted) => {
                 FailureKind::Unreachable
             }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use chrono::NaiveDate;
 use datafusion::scalar::ScalarValue;
-use plimsoll_ingest::Table;
+use plimsoll_ingest::{Table, WarehouseStore};
 
 use super::Finding;
 use crate::error::OpenError;
 use crate::maintenance::Retention;
+use crate::maintenance::expire::KEPT_FROM;
 use crate::snapshots::Snapshots;
 
 /// How many rows of one kind are told.
@@ -95,6 +97,7 @@ pub(super) async fn count_runs(snapshots: &Arc<Snapshots>) -> Result<usize, Open
 
 /// What is wrong with the rows.
 pub(super) async fn check(
+    store: &WarehouseStore,
     snapshots: &Arc<Snapshots>,
     retention: &Retention,
 ) -> Result<Vec<Finding>, OpenError> {
@@ -104,6 +107,12 @@ pub(super) async fn check(
         .first_day(Table::Requests, today)
         .and_then(|day| day.succ_opt())
         .unwrap_or_default();
+    // It may have been shorter before.
+    let requests = snapshots.snapshot(Table::Requests).await?;
+    let kept_from = requests.transaction(store, KEPT_FROM).await?;
+    let kept_from =
+        kept_from.and_then(|days| NaiveDate::from_epoch_days(i32::try_from(days).ok()?));
+    let first = first.max(kept_from.unwrap_or_default());
     let mut findings = Vec::new();
     for Question { table, sql, help } in &QUESTIONS {
         let parameter = sql.contains("$1").then(|| {

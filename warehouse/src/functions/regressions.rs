@@ -147,7 +147,7 @@ impl Changes {
     /// The changes that are believed, the newest first.
     fn found(&self, all: series::Series) -> Vec<Change> {
         let mut found: Vec<Change> = Vec::new();
-        // Every series that was looked at counts, when some are believed.
+        // Every stretch that was looked at counts, when some points are believed.
         let mut tested: Vec<f64> = Vec::new();
         let mut places: Vec<usize> = Vec::new();
         for (question, values) in all {
@@ -159,9 +159,7 @@ impl Changes {
             let window = &values[first..];
             let series: Vec<f64> = window.iter().map(|(value, _)| *value).collect();
             let detected = change_points(&series);
-            if detected.points.is_empty() {
-                tested.push(detected.nothing);
-            }
+            tested.extend(detected.elsewhere);
             for point in detected.points {
                 places.push(tested.len());
                 tested.push(point.p_value);

@@ -110,6 +110,17 @@ async fn headline_figures(
     Ok(())
 }
 
+/// Puts the values of rows that are each of one question to the others.
+fn put(rows: &Rows, series: &mut Series, of: impl Fn(usize) -> Result<Question>) -> Result<()> {
+    for row in 0..rows.len() {
+        if let Some(value) = rows.float(FIRST, row) {
+            let of_run = run(rows, row)?;
+            series.entry(of(row)?).or_default().push((value, of_run));
+        }
+    }
+    Ok(())
+}
+
 async fn scores(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) -> Result<()> {
     let sql = "SELECT r.model, s.benchmark, s.comparable_key, r.run_id, r.run_key, r.started_at, \
          s.value, s.metric, s.higher_is_better FROM reports.scores AS s \
@@ -117,8 +128,8 @@ async fn scores(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) -
          WHERE r.verdict IN ('passed', 'degraded', 'blocked') AND r.started_at >= $1 \
          ORDER BY r.started_at, r.run_id";
     let rows = Rows::of(snapshots, sql, vec![moment(from_us)]).await?;
-    for row in 0..rows.len() {
-        let question = Question {
+    put(&rows, series, |row| {
+        Ok(Question {
             pillar: "benchmark",
             model: text(&rows, 0, row)?,
             suite: text(&rows, 1, row)?,
@@ -126,15 +137,8 @@ async fn scores(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) -
             metric: text(&rows, 7, row)?,
             unit: "score",
             higher_is_better: rows.required_flag(8, row)?,
-        };
-        if let Some(value) = rows.float(FIRST, row) {
-            series
-                .entry(question)
-                .or_default()
-                .push((value, run(&rows, row)?));
-        }
-    }
-    Ok(())
+        })
+    })
 }
 
 async fn markers(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) -> Result<()> {
@@ -148,8 +152,8 @@ async fn markers(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) 
          WHERE r.verdict IN ('passed', 'degraded', 'blocked') AND r.started_at >= $1 \
          ORDER BY r.started_at, r.run_id";
     let rows = Rows::of(snapshots, sql, vec![moment(from_us)]).await?;
-    for row in 0..rows.len() {
-        let question = Question {
+    put(&rows, series, |row| {
+        Ok(Question {
             pillar: "functional",
             model: text(&rows, 0, row)?,
             suite: text(&rows, 1, row)?,
@@ -157,13 +161,6 @@ async fn markers(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) 
             metric: "passed_share".to_string(),
             unit: "share",
             higher_is_better: true,
-        };
-        if let Some(value) = rows.float(FIRST, row) {
-            series
-                .entry(question)
-                .or_default()
-                .push((value, run(&rows, row)?));
-        }
-    }
-    Ok(())
+        })
+    })
 }

@@ -25,12 +25,14 @@ pub(super) async fn opened(
     opened.map_err(MaintenanceError::storage)
 }
 
-/// Commits `actions`, once, if nobody with a later lease has been here.
+/// Commits `actions`, once, if nobody with a later lease has been here; `note` is a transaction
+/// that goes with them.
 pub(super) async fn commit(
     work: &Work,
     delta: &DeltaTable,
     actions: Vec<Action>,
     operation: DeltaOperation,
+    note: Option<Transaction>,
 ) -> Result<(), MaintenanceError> {
     let fence = i64::try_from(work.fence()).unwrap_or(i64::MAX);
     let state = delta.snapshot().map_err(MaintenanceError::storage)?;
@@ -42,8 +44,9 @@ pub(super) async fn commit(
     }
     let now = Some(Timestamp::now().millis());
     let transaction = Transaction::new_with_last_update(TRANSACTION, fence, now);
+    let transactions = note.into_iter().chain([transaction]).collect();
     let properties = CommitProperties::default()
-        .with_application_transaction(transaction)
+        .with_application_transactions(transactions)
         .with_create_checkpoint(false)
         .with_cleanup_expired_logs(Some(false));
     CommitBuilder::from(properties)

@@ -199,7 +199,8 @@ async fn put_together(
         predicate: None,
         target_size: i64::try_from(FileLimits::COMPACTED.file_bytes).unwrap_or(i64::MAX),
     };
-    commit::commit(work, delta, removed.chain(added).collect(), operation).await?;
+    let actions = removed.chain(added).collect();
+    commit::commit(work, delta, actions, operation, None).await?;
     Ok(after)
 }
 

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use deltalake_core::kernel::Action;
+use deltalake_core::kernel::{Action, Transaction};
 use deltalake_core::protocol::DeltaOperation;
 use plimsoll_ingest::Table;
 
 use super::{MaintenanceError, Work, commit};
+
+/// The application transaction that says which day is the first that was left, in days since the
+/// epoch: whoever keeps a table for longer afterwards does not miss what is gone. It has no time, so
+/// that the log never forgets it.
+pub(crate) const KEPT_FROM: &str = "kept_from";
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -82,7 +87,8 @@ pub(super) async fn take_out(
         let operation = DeltaOperation::Delete {
             predicate: Some(format!("date < '{first}'")),
         };
-        commit::commit(work, &delta, removed, operation).await?;
+        let kept = Transaction::new(KEPT_FROM, i64::from(first.to_epoch_days()));
+        commit::commit(work, &delta, removed, operation, Some(kept)).await?;
     }
     Ok(files)
 }

@@ -261,7 +261,7 @@ async fn two_compactions_of_the_same_files_cannot_both_land() {
                 target_size: 1,
             };
             landed.push(match ours {
-                true => commit::commit(work, &before, actions, operation)
+                true => commit::commit(work, &before, actions, operation, None)
                     .await
                     .is_ok(),
                 false => CommitBuilder::default()
@@ -300,12 +300,12 @@ async fn a_holder_whose_lease_was_taken_commits_nothing() {
         predicate: None,
         target_size: 1,
     };
-    commit::commit(&work(7), &delta, Vec::new(), operation())
+    commit::commit(&work(7), &delta, Vec::new(), operation(), None)
         .await
         .expect("the later one");
     let mut newer = delta.clone();
     newer.update_state().await.expect("refreshed");
-    let refused = commit::commit(&work(6), &newer, Vec::new(), operation()).await;
+    let refused = commit::commit(&work(6), &newer, Vec::new(), operation(), None).await;
     assert!(
         matches!(refused, Err(MaintenanceError::LeaseLost)),
         "{refused:?}"

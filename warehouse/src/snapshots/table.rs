@@ -103,6 +103,21 @@ impl TableSnapshot {
         self.exists() == other.exists() && self.version() == other.version()
     }
 
+    /// The version of an application transaction, where there is one of that name.
+    pub(crate) async fn transaction(
+        &self,
+        store: &WarehouseStore,
+        name: &str,
+    ) -> Result<Option<i64>, OpenError> {
+        let Some(delta) = &self.delta else {
+            return Ok(None);
+        };
+        let unreadable = |error| unreadable(self.table, store.location(), &error);
+        let state = delta.snapshot().map_err(unreadable)?;
+        let version = state.transaction_version(&delta.log_store(), name).await;
+        version.map_err(unreadable)
+    }
+
     /// The columns, and which of them are partitions.
     pub(crate) fn columns(&self) -> &TableColumns {
         &self.columns

@@ -56,15 +56,16 @@ impl ChangePoint {
 pub struct Detected {
     /// Its change points in order.
     pub points: Vec<ChangePoint>,
-    /// Where there is none: how likely by chance the likeliest point is; 1 of a series that is too
-    /// short to have one. What was tested counts, when one out of many series is believed.
-    pub nothing: f64,
+    /// Of each stretch between them that is long enough to hold another: how likely by chance the
+    /// likeliest place in it is. What was tested counts, when one out of many points is believed.
+    pub elsewhere: Vec<f64>,
 }
 
 /// The change points of a series, in order of time.
 pub fn change_points(series: &[f64]) -> Detected {
     let mut possible = Vec::new();
-    let nothing = split(series, 0, series.len(), &mut possible);
+    let whole = likeliest(series);
+    split(series, 0, whole, &mut possible);
     possible.sort_unstable();
     // Taking a point away changes its neighbours' segments.
     loop {
@@ -77,34 +78,53 @@ pub fn change_points(series: &[f64]) -> Detected {
             Some((place, point)) if point.p_value > LIKELY - ROUNDING => {
                 possible.remove(place);
             }
-            _ => return Detected { points, nothing },
+            Some(_) => {
+                let edges = edges(series, &possible);
+                let stretches = edges.windows(2).map(|edges| &series[edges[0]..edges[1]]);
+                let elsewhere = stretches.filter_map(likeliest).map(|(_, p)| p).collect();
+                return Detected { points, elsewhere };
+            }
+            None => {
+                let elsewhere = whole.into_iter().map(|(_, p)| p).collect();
+                return Detected { points, elsewhere };
+            }
         }
     }
 }
 
-/// Puts the points of a segment that look possible into `found`, and says how likely by chance the
-/// first of them is.
-fn split(series: &[f64], start: usize, end: usize, found: &mut Vec<usize>) -> f64 {
-    let segment = &series[start..end];
+/// The likeliest place of a point in a segment, and how likely it is by chance; `None` of one that
+/// is too short.
+fn likeliest(segment: &[f64]) -> Option<(usize, f64)> {
     if segment.len() < 2 * SHORTEST {
-        return 1.0;
+        return None;
     }
     let place = candidate(segment).clamp(SHORTEST, segment.len() - SHORTEST);
     let (left, right) = segment.split_at(place);
-    let p = by_chance(&level(left), &level(right));
-    if p <= POSSIBLE {
-        found.push(start + place);
-        split(series, start, start + place, found);
-        split(series, start + place, end, found);
-    }
-    p
+    Some((place, by_chance(&level(left), &level(right))))
+}
+
+/// Puts the points of a segment that look possible into `found`: the likeliest, and what its two
+/// sides have. `start` is where the segment begins in the series.
+fn split(segment: &[f64], start: usize, likely: Option<(usize, f64)>, found: &mut Vec<usize>) {
+    let Some((place, _)) = likely.filter(|(_, p)| *p <= POSSIBLE) else {
+        return;
+    };
+    found.push(start + place);
+    let (left, right) = segment.split_at(place);
+    split(left, start, likeliest(left), found);
+    split(right, start + place, likeliest(right), found);
+}
+
+/// Where the stretches between points begin and end.
+fn edges(series: &[f64], points: &[usize]) -> Vec<usize> {
+    std::iter::once(0)
+        .chain(points.iter().copied())
+        .chain([series.len()])
+        .collect()
 }
 
 fn tested(series: &[f64], points: &[usize]) -> Vec<ChangePoint> {
-    let edges: Vec<usize> = std::iter::once(0)
-        .chain(points.iter().copied())
-        .chain([series.len()])
-        .collect();
+    let edges = edges(series, points);
     let around = edges.windows(3).map(|edges| {
         let (before, after) = (&series[edges[0]..edges[1]], &series[edges[1]..edges[2]]);
         let (before, after) = (level(before), level(after));

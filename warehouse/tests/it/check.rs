@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use plimsoll_ingest::{RunId, Table};
-use plimsoll_warehouse::{Checked, Retention, Severity, WarehouseOptions, check};
+use plimsoll_warehouse::{Checked, Chore, Retention, Severity, WarehouseOptions, check, maintain};
 
 use crate::place::{Place, at, id, request, run, stage};
 
@@ -19,8 +19,13 @@ async fn checked(place: &Place) -> Checked {
 
 /// A run of yesterday with a stage and two requests.
 async fn measured(place: &Place, fill: u8) -> RunId {
-    let yesterday = plimsoll_ingest::Timestamp::now().micros() - 86_400_000_000;
-    let run_id = id(plimsoll_ingest::Timestamp::from_micros(yesterday), fill);
+    measured_before(place, fill, 1).await
+}
+
+/// The same of so many days ago.
+async fn measured_before(place: &Place, fill: u8, days: i64) -> RunId {
+    let then = plimsoll_ingest::Timestamp::now().micros() - days * 86_400_000_000;
+    let run_id = id(plimsoll_ingest::Timestamp::from_micros(then), fill);
     place
         .append(&[request(run_id, 0), request(run_id, 1)])
         .await;
@@ -190,6 +195,34 @@ async fn what_ought_to_be_done_is_a_note() {
         .iter()
         .any(|note| note.contains("are past their retention"));
     assert!(retained, "{notes:?}");
+}
+
+/// Days that were taken out while requests were kept for less time are not missed later.
+#[tokio::test]
+async fn a_longer_retention_does_not_miss_what_a_shorter_one_took_out() {
+    let place = Place::new();
+    measured_before(&place, 1, 40).await;
+    measured_before(&place, 2, 20).await;
+    let month = std::time::Duration::from_secs(30 * 86_400);
+    let chore = Chore::Optimize {
+        retention: Retention::default().with(Table::Requests, Some(month)),
+    };
+    let done = maintain(&place.location, WarehouseOptions::default(), chore).await;
+    let done = done.expect("maintained").done;
+    let requests = done.iter().find(|(table, _)| *table == Table::Requests);
+    assert_eq!(requests.expect("something to do").1.expired, 1, "{done:?}");
+    let found = checked(&place).await;
+    assert!(found.is_sound(), "{found:?}");
+    // What is gone from the days that were left is missed.
+    let run_id = measured_before(&place, 3, 20).await;
+    let sent = plimsoll_ingest::StageRow {
+        sent: 2,
+        ..stage(run_id, 1, "steady")
+    };
+    place.append(&[sent]).await;
+    let lost = format!("stage 1 of run {run_id} has 0 rows of 2 requests");
+    let found = broken(&checked(&place).await);
+    assert!(found[0].contains(&lost), "{found:?}");
 }
 
 #[tokio::test]

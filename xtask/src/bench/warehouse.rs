@@ -148,7 +148,7 @@ impl Programs {
     fn fill(&self, warehouse: &Path, runs: u64, args: &Args) -> Result<()> {
         if warehouse.exists() {
             println!("{} is there already", warehouse.display());
-            return Ok(());
+            return self.optimize(warehouse);
         }
         let began = Instant::now();
         let numbers = [runs, args.requests, args.seed].map(|number| number.to_string());
@@ -164,6 +164,18 @@ impl Programs {
             "{runs} runs of {} requests written in {took:.0} s",
             args.requests
         );
+        self.optimize(warehouse)
+    }
+
+    /// Maintains a warehouse, as the service does every ten minutes.
+    fn optimize(&self, warehouse: &Path) -> Result<()> {
+        let done = Command::new(&self.product)
+            .args(["warehouse", "optimize", "-q", "--warehouse"])
+            .arg(warehouse)
+            .output()?;
+        if !done.status.success() {
+            bail!("optimize: {}", String::from_utf8_lossy(&done.stderr));
+        }
         Ok(())
     }
 

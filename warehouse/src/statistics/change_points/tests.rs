@@ -155,7 +155,8 @@ fn what_is_too_short_or_does_not_change_has_no_point() {
         &[4.0; 40],
     ] {
         assert_eq!(indexes(series), [0usize; 0], "{series:?}");
-        assert_eq!(change_points(series).nothing, 1.0, "{series:?}");
+        let tested = change_points(series).elsewhere;
+        assert!(tested.iter().all(|p| *p == 1.0), "{series:?}: {tested:?}");
     }
     // Six values cannot tell three from three.
     assert_eq!(indexes(&[1.0, 1.0, 1.0, 9.0, 9.0, 9.0]), [0usize; 0]);
@@ -172,6 +173,24 @@ fn of_series_without_a_change_few_have_a_point() {
         .filter(|found| !found.points.is_empty())
         .count();
     assert!((4..=36).contains(&false_alarms), "{false_alarms} of 400");
-    let half = found.iter().filter(|found| found.nothing < 0.5).count();
+    let likely = |found: &&Detected| found.elsewhere.iter().any(|p| *p < 0.5);
+    let half = found.iter().filter(likely).count();
     assert!((60..=220).contains(&half), "{half} of 400");
+}
+
+/// Each side of a step was looked at as well, and counts.
+#[test]
+fn what_was_tested_beside_a_point_is_said() {
+    let found = change_points(&steps_with_noise(&[(5, 20), (50, 20)], 2));
+    assert_eq!(
+        (found.points.len(), found.elsewhere.len()),
+        (1, 2),
+        "{found:?}"
+    );
+    let short = change_points(&steps_with_noise(&[(5, 20), (50, 5)], 2));
+    assert_eq!(
+        (short.points.len(), short.elsewhere.len()),
+        (1, 1),
+        "{short:?}"
+    );
 }

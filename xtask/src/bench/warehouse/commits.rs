@@ -1,4 +1,4 @@
-//! Thousands of commits, with a service beside them that refreshes and maintains.
+//! Thousands of commits, with a service beside them that refreshes, and maintenance now and then.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,9 +20,6 @@ const SINGLE: usize = 10;
 
 /// How often a process is started that opens the warehouse.
 const OPENED: usize = 5;
-
-/// How often the service maintains: it sees months go by in minutes.
-const MAINTAIN: &str = "5s";
 
 #[derive(Deserialize)]
 struct Published {
@@ -55,7 +52,7 @@ impl Programs {
         let mut publisher = Asked::start(&mut publisher)?;
         // The tables are there when it has answered.
         publisher.ask::<Published>("0")?;
-        let service = Service::start(&self.product, warehouse, MAINTAIN)?;
+        let service = Service::start(&self.product, warehouse, "off")?;
         let mut reader = Command::new(&self.refresh);
         let mut reader = Asked::start(reader.arg(warehouse))?;
         let mut parts = Vec::new();
@@ -95,6 +92,7 @@ impl Programs {
         service: &Service,
     ) -> Result<Part> {
         publisher.ask::<Published>(&(runs - SINGLE).to_string())?;
+        self.optimize(warehouse)?;
         reader.ask::<Refreshed>("")?;
         let (mut publish_ms, mut refresh_ms, mut open_ms) = (vec![], vec![], vec![]);
         let mut commits = 0;
