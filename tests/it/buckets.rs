@@ -202,7 +202,7 @@ fn a_bucket_without_conditional_writes_is_refused() {
 /// that there must be no such object, and in the one that says which version was written.
 fn as_google(request: &mut Head) -> bool {
     for line in request.iter_mut() {
-        if line.to_ascii_lowercase() == "x-goog-if-generation-match: 0" {
+        if line.eq_ignore_ascii_case("x-goog-if-generation-match: 0") {
             "if-none-match: *".clone_into(line);
         }
     }

@@ -45,7 +45,9 @@ def by_chance(left, right):
     else:
         p = max(stats.ttest_ind(left, right, equal_var=equal).pvalue for equal in (True, False))
     n = len(left) + len(right)
-    best = 1 - (1 - p) ** (1.5 * math.sqrt(n))
+    z = stats.norm.isf(p / 2)
+    places = max(1.5, 1.5 * z / 2.8) * math.sqrt(n) if math.isfinite(z) else 1
+    best = 1 - (1 - p) ** places
     return max(best, 1 / math.comb(n, len(left)))
 
 

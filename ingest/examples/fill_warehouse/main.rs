@@ -6,10 +6,12 @@
 //!
 //! With a `-` behind it publishes each run in commits of its own, as if it had been done on its day,
 //! and leaves maintenance to others: as many runs as each line of its standard input says, and
-//! answers the line when they are published.
+//! answers the line when they are published. One alone is published as by a process of its own,
+//! which opens each table first.
 //!
 //! Usage: `fill_warehouse WAREHOUSE RUNS REQUESTS_PER_RUN SEED [-]`. Writes lines of JSON.
 
+use std::collections::HashMap;
 use std::env;
 use std::error::Error;
 use std::io::BufRead as _;
@@ -44,6 +46,7 @@ async fn main() -> Result<(), Failure> {
     let written = Written {
         store: &store,
         closed: Rows::default(),
+        open: HashMap::new(),
     };
     match asked.is_empty() {
         true => written.fill(history, runs, nights).await?,
@@ -68,6 +71,8 @@ struct Written<'a> {
     store: &'a WarehouseStore,
     /// Rows of closed days whose tables are not partitioned.
     closed: Rows,
+    /// Tables that go on being written.
+    open: HashMap<Table, DeltaTable>,
 }
 
 impl Written<'_> {
@@ -104,10 +109,14 @@ impl Written<'_> {
     }
 
     /// Each run by itself, as many as each line of input says.
-    async fn on_demand(self, mut history: History) -> Result<(), Failure> {
+    async fn on_demand(mut self, mut history: History) -> Result<(), Failure> {
         let mut published = 0;
         for line in std::io::stdin().lock().lines() {
-            let until = published + line?.parse::<usize>()?;
+            let asked: usize = line?.parse()?;
+            if asked == 1 {
+                self.open.clear();
+            }
+            let until = published + asked;
             for run in published..until {
                 let rows = history.run(run / RUNS_A_NIGHT, run % RUNS_A_NIGHT);
                 let run_id = rows.runs.first().ok_or("a run has a row")?.run_id;
@@ -120,7 +129,7 @@ impl Written<'_> {
     }
 
     /// Facts first, `runs` last.
-    async fn publish(&self, rows: Rows, how: How) -> Result<(), Failure> {
+    async fn publish(&mut self, rows: Rows, how: How) -> Result<(), Failure> {
         self.table(rows.requests, how).await?;
         self.table(rows.ticks, how).await?;
         self.table(rows.cases, how).await?;
@@ -130,7 +139,11 @@ impl Written<'_> {
         self.table(rows.runs, how).await
     }
 
-    async fn table<R: TableRow + Keyed>(&self, mut rows: Vec<R>, how: How) -> Result<(), Failure> {
+    async fn table<R: TableRow + Keyed>(
+        &mut self,
+        mut rows: Vec<R>,
+        how: How,
+    ) -> Result<(), Failure> {
         let Some(first) = rows.first() else {
             return Ok(());
         };
@@ -140,17 +153,27 @@ impl Written<'_> {
             How::Compacted => FileLimits::COMPACTED,
             How::Published | How::PublishedThen(_) => FileLimits::PUBLISHED,
         };
-        let mut table = delta::open_or_create(self.store, R::TABLE).await?;
+        let table = match self.open.remove(&R::TABLE) {
+            Some(mut table) => {
+                table.update_state().await?;
+                table
+            }
+            None => delta::open_or_create(self.store, R::TABLE).await?,
+        };
         let mut files = TableFiles::new(R::TABLE, date, "part", limits, table.object_store());
         for rows in rows.chunks(8_192) {
             files.write(&R::to_batch(rows)?).await?;
         }
-        commit(&mut table, R::TABLE, files.finish().await?, how).await
+        commit(&table, R::TABLE, files.finish().await?, how).await?;
+        if matches!(how, How::PublishedThen(_)) {
+            self.open.insert(R::TABLE, table);
+        }
+        Ok(())
     }
 }
 
 async fn commit(
-    table: &mut DeltaTable,
+    table: &DeltaTable,
     of: Table,
     mut adds: Vec<Add>,
     how: How,

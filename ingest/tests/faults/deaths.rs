@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use deltalake_core::checkpoints::create_checkpoint;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use futures::FutureExt as _;
+use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
-use plimsoll_ingest::WarehouseStore;
-use plimsoll_ingest::delta::create_missing;
+use plimsoll_ingest::delta::{create_missing, open_or_create};
+use plimsoll_ingest::{Table, WarehouseStore};
 
 use crate::place::{Seen, Waiting, location};
 use plimsoll_faulty_storage::{Fate, Faulty, step};
@@ -21,9 +25,12 @@ async fn made() -> Arc<InMemory> {
 /// Publishes a run once for each operation that it takes, or for each so many of them, with that
 /// fate for that operation, and then once more with none.
 async fn at_each_operation(fate: Fate) {
-    let made = made().await;
+    at_each_operation_on(&*made().await, fate, 9).await;
+}
+
+async fn at_each_operation_on(made: &InMemory, fate: Fate, short: u64) {
     // Each time another first one, so that all are met in a few rounds.
-    let step = step(9);
+    let step = step(short);
     let mut operation = fate as u64 % step;
     loop {
         let spools = tempfile::tempdir().expect("a folder");
@@ -126,4 +133,65 @@ async fn any_write_may_be_answered_with_a_conflict() {
 #[tokio::test]
 async fn any_write_may_be_late() {
     at_each_operation(Fate::Late).await;
+}
+
+/// The tables of one run, whose next commit is their hundredth.
+async fn before_the_hundredth() -> Arc<InMemory> {
+    let inner = made().await;
+    let store = WarehouseStore::over(&location(), Faulty::healthy(inner.clone()));
+    for table in [Table::Chunks, Table::Stages, Table::Runs, Table::Jobs] {
+        let mut delta = open_or_create(&store, table).await.expect("a table");
+        for _ in 1..100 {
+            let operation = DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: None,
+                predicate: None,
+            };
+            let properties = CommitProperties::default().with_create_checkpoint(false);
+            let state = delta.snapshot().expect("loaded");
+            CommitBuilder::from(properties)
+                .build(Some(state), delta.log_store(), operation)
+                .await
+                .expect("a commit");
+            delta.update_state().await.expect("refreshed");
+        }
+        assert_eq!(delta.version(), Some(99));
+        create_checkpoint(&delta, None).await.expect("summed up");
+    }
+    inner
+}
+
+/// Whether the logs of one run's tables are summed up.
+async fn summed_up(inner: &InMemory) -> usize {
+    let mut summed_up = 0;
+    for table in [Table::Chunks, Table::Stages, Table::Runs, Table::Jobs] {
+        let store = WarehouseStore::over(&location(), Faulty::healthy(Arc::new(inner.fork())));
+        let log = format!("{}/_delta_log", table.path());
+        let checkpoint = store.path(&format!("{log}/00000000000000000100.checkpoint.parquet"));
+        summed_up += usize::from(inner.head(&checkpoint).await.is_ok());
+    }
+    summed_up
+}
+
+#[tokio::test]
+async fn the_hundredth_commit_sums_the_log_up() {
+    let made = before_the_hundredth().await;
+    let spools = tempfile::tempdir().expect("a folder");
+    let waiting = Waiting::new();
+    waiting.spool(spools.path());
+    let published = waiting
+        .publish(spools.path(), Faulty::healthy(made.clone()))
+        .await;
+    assert!(published.is_some());
+    assert_eq!(summed_up(&made).await, 4);
+    // A reader that begins there sees what one sees that reads every commit.
+    assert_eq!(Seen::by_a_reader(&made).await.whole_runs(), 1);
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_summed_up_is_no_failure_of_publishing() {
+    let made = before_the_hundredth().await;
+    for fate in [Fate::Refused, Fate::DiesAfter] {
+        at_each_operation_on(&made, fate, 31).await;
+    }
 }

@@ -7,6 +7,8 @@
 //! Point Detection to Hunt for Performance Regressions", 2023). Instead of permutations, tests of two
 //! samples tell how likely a point is by chance.
 
+use statrs::distribution::{ContinuousCDF as _, Normal};
+
 use super::two_samples::{interval, least_p_value, level, p_value};
 
 /// The fewest values on either side of a change point.
@@ -15,6 +17,11 @@ const SHORTEST: usize = 3;
 /// How likely by chance a point may be to be looked at any further, and to be kept.
 const POSSIBLE: f64 = 0.5;
 const LIKELY: f64 = 0.05;
+
+/// So many times the square root of their number are the independent places of a series, up to the
+/// deviation at which the best of 40 has one chance in twenty.
+const PLACES: f64 = 1.5;
+const PLACES_AT: f64 = 2.8;
 
 /// Three values beside three have exactly one chance in twenty, which is not less.
 const ROUNDING: f64 = 1e-9;
@@ -141,11 +148,17 @@ fn tested(series: &[f64], points: &[usize]) -> Vec<ChangePoint> {
 /// The probability that the best of all places in a series without a change looks so good.
 ///
 /// Places side by side look alike, so that there are fewer independent ones than places: simulated
-/// series without a change give once to one and a half times the square root of their number (`cargo xtask bench changes`
-/// shows what comes of it).
+/// series without a change give once to one and a half times the square root of their number
+/// (`cargo xtask bench changes` shows what comes of it). Far out there are more of them: the chance
+/// that a maximum over all places lies beyond a deviation of `z` falls as `z` times the normal density
+/// at `z`, and not as that density's tail (James, James and Siegmund, "Tests for a change-point",
+/// 1987), so that their number grows as `z` does.
 fn by_chance(before: &Level, after: &Level) -> f64 {
-    let places = 1.5 * ((before.n + after.n) as f64).sqrt();
     let p = p_value(before, after).min(1.0 - f64::EPSILON);
+    let z = Normal::standard().inverse_cdf(1.0 - p / 2.0);
+    let places = (PLACES * z / PLACES_AT).max(PLACES) * ((before.n + after.n) as f64).sqrt();
+    // Of a probability too small to have a deviation nothing is left whatever it is multiplied by.
+    let places = if places.is_finite() { places } else { 1.0 };
     let best = -f64::exp_m1(places * f64::ln_1p(-p));
     best.max(least_p_value(before, after))
 }

@@ -140,3 +140,62 @@ async fn filters_and_limits_reach_the_scan() {
     let narrow = plan(&warehouse, "SELECT date, status FROM requests").await;
     assert!(narrow.contains("projection=[date, status]"), "{narrow}");
 }
+
+/// Files in which some value is null can be left out, where a filter took the nulls out.
+#[tokio::test]
+async fn the_first_rows_of_an_order_know_where_there_are_no_nulls() {
+    let place = Place::new();
+    let run_id = id(at(1, 0), 1);
+    let rows: Vec<RequestRow> = (0..4)
+        .map(|number| RequestRow {
+            ttft_ns: (number > 0).then_some(number * 100),
+            ..request(run_id, number)
+        })
+        .collect();
+    place.append(&rows).await;
+    place.append(&[run(run_id, "m")]).await;
+    let warehouse = place.open().await;
+    let joined = "SELECT q.ttft_ns AS t FROM runs AS r LEFT JOIN \
+                  (SELECT run_key, ttft_ns FROM requests WHERE ttft_ns IS NOT NULL) AS q \
+                  ON q.run_key = r.run_key + 1";
+    for (from, no_nulls, first) in [
+        (
+            "SELECT ttft_ns AS t FROM requests WHERE ttft_ns IS NOT NULL",
+            true,
+            "300\n200",
+        ),
+        (
+            "SELECT ttft_ns AS t FROM requests WHERE ttft_ns < 300",
+            true,
+            "200\n100",
+        ),
+        (
+            "SELECT ttft_ns AS t FROM requests WHERE 300 > ttft_ns AND good",
+            true,
+            "",
+        ),
+        (
+            "SELECT t FROM (SELECT ttft_ns AS t FROM requests WHERE ttft_ns > 0) AS s",
+            true,
+            "300\n200",
+        ),
+        ("SELECT request_id AS t FROM requests", true, "3\n2"),
+        ("SELECT ttft_ns AS t FROM requests", false, "\"\"\n300"),
+        (
+            "SELECT ttft_ns AS t FROM requests WHERE ttft_ns IS NOT NULL OR request_id = 0",
+            false,
+            "\"\"\n300",
+        ),
+        (
+            "SELECT ttft_ns AS t FROM requests WHERE ttft_ns IS DISTINCT FROM 300",
+            false,
+            "\"\"\n200",
+        ),
+        (joined, false, "\"\""),
+    ] {
+        let sql = format!("{from} ORDER BY t DESC LIMIT 2");
+        let plan = plan(&warehouse, &sql).await;
+        assert_eq!(plan.contains("DESC NULLS LAST"), no_nulls, "{sql}: {plan}");
+        assert_eq!(answer(&warehouse, &sql).await, first, "{sql}");
+    }
+}

@@ -170,7 +170,9 @@ impl Programs {
     /// Maintains a warehouse, as the service does every ten minutes.
     fn optimize(&self, warehouse: &Path) -> Result<()> {
         let done = Command::new(&self.product)
-            .args(["warehouse", "optimize", "-q", "--warehouse"])
+            .args(["warehouse", "optimize", "-q"])
+            // All of the history is asked about.
+            .args(["--retention", "requests=10y", "--warehouse"])
             .arg(warehouse)
             .output()?;
         if !done.status.success() {
