@@ -88,6 +88,8 @@ struct State {
     met: Vec<Fate>,
     /// Whoever had this way died: nothing of what it asks is done any more.
     dead: bool,
+    /// Writes of objects in whose path this stands are refused.
+    refused: Option<&'static str>,
     /// What the one who overtakes does.
     overtaker: Option<BoxFuture<'static, ()>>,
 }
@@ -126,6 +128,7 @@ impl Faulty {
             pending: Vec::new(),
             met: Vec::new(),
             dead: false,
+            refused: None,
             overtaker: None,
         };
         Arc::new(Self {
@@ -148,6 +151,18 @@ impl Faulty {
     /// A way to `inner` on which one operation has this fate.
     pub fn at(inner: Arc<InMemory>, operation: u64, fate: Fate) -> Arc<Self> {
         Self::with(inner, Fates::At { operation, fate })
+    }
+
+    /// A way to `inner` on which no object is written in whose path `part` stands.
+    pub fn refusing(inner: Arc<InMemory>, part: &'static str) -> Arc<Self> {
+        let way = Self::healthy(inner);
+        way.state.lock().expect("no test panics here").refused = Some(part);
+        way
+    }
+
+    fn refuses(&self, location: &Path) -> bool {
+        let refused = self.state.lock().expect("no test panics here").refused;
+        refused.is_some_and(|part| location.as_ref().contains(part))
     }
 
     /// A way to `inner` on which somebody else does all of `overtaker` before one operation.
@@ -270,6 +285,9 @@ impl ObjectStore for Faulty {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
+        if self.refuses(location) {
+            return Err(broken("503"));
+        }
         match self.fate(true).await {
             Fate::Done => self.inner.put_opts(location, payload, options).await,
             Fate::AnswerLost | Fate::DiesAfter => {
@@ -300,6 +318,9 @@ impl ObjectStore for Faulty {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
+        if self.refuses(location) {
+            return Err(broken("503"));
+        }
         self.meet(self.inner.put_multipart_opts(location, options))
             .await
     }

@@ -9,7 +9,6 @@
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use deltalake_core::checkpoints::create_checkpoint;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Add, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -39,7 +38,7 @@ use crate::vocabulary::UnknownWord;
 /// How often a commit is tried before its error is reported.
 const COMMIT_ATTEMPTS: u32 = 12;
 
-/// So many commits of a table are summed up by who makes the last of them.
+/// So many commits of a table are summed up by whoever makes the last of them.
 const COMMITS_SUMMED_UP: u64 = 100;
 
 /// Why a spool was not published. Its rows stay in the spool.
@@ -318,10 +317,10 @@ impl Publisher<'_> {
             .map_err(|source| self.table_error(table, source))?;
         let hundreds = |version: Option<u64>| version.map(|version| version / COMMITS_SUMMED_UP);
         if hundreds(before) < hundreds(delta.version())
-            && let Err(error) = create_checkpoint(delta, None).await
+            && let Err(reason) = log::sum_up(delta).await
         {
             // Readers go without it, and the next hundred have one.
-            tracing::debug!(%table, %error, "no checkpoint");
+            tracing::debug!(%table, reason, "no checkpoint");
         }
         Ok(())
     }

@@ -158,7 +158,7 @@ pub(crate) fn store_url(location: &WarehouseLocation) -> ObjectStoreUrl {
     ObjectStoreUrl::parse(root).expect("scheme and authority of a URL are a URL")
 }
 
-/// The share of the memory that may hold what files say of themselves, on top of what queries have:
+/// What files say of themselves may take one part in so many of what queries may have, on top of it:
 /// read once, it is used by every query of the file. Months of days take some 100 MB, and where not
 /// all of it has room, a query of all days finds none of it.
 const FOOTERS: usize = 4;

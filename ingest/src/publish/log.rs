@@ -1,8 +1,17 @@
 //! Questions to a table's log.
 
+use std::time::Duration;
+
+use chrono::Utc;
+use deltalake_core::checkpoints::create_checkpoint;
 use deltalake_core::{DeltaResult, DeltaTable};
+use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use serde_json::Value;
+use tokio::runtime::Handle;
+
+/// Host and storage may differ so much before nothing is left out of a log by the host's clock.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// A file and the bounds of one column of its rows.
 pub(crate) struct BoundedFile<T> {
@@ -29,6 +38,30 @@ pub(crate) async fn has_transaction(delta: &DeltaTable, app_id: &str) -> DeltaRe
         .transaction_version(&delta.log_store(), app_id)
         .await?;
     Ok(version.is_some())
+}
+
+/// Writes a checkpoint of the version that was just committed, without what is past its time.
+///
+/// On a thread of its own: the library waits there for requests, and the caller's thread may be the
+/// one that sends them.
+///
+/// # Errors
+/// Says why there is none.
+pub(crate) async fn sum_up(delta: &DeltaTable) -> Result<(), String> {
+    let version = delta.version().ok_or("no table")?;
+    let commit = Path::from(format!("_delta_log/{version:020}.json"));
+    let committed = delta.object_store().head(&commit).await;
+    let committed = committed.map_err(|error| error.to_string())?;
+    let age = Utc::now() - committed.last_modified;
+    if age.abs().to_std().is_ok_and(|age| age > CLOCK_SKEW) {
+        return Err("the clocks of this host and of storage differ".to_string());
+    }
+    let (delta, handle) = (delta.clone(), Handle::current());
+    let summed_up = tokio::task::spawn_blocking(move || {
+        let summed_up = handle.block_on(create_checkpoint(&delta, None));
+        summed_up.map_err(|error| error.to_string())
+    });
+    summed_up.await.map_err(|panic| panic.to_string())?
 }
 
 /// The files of a table, with the bounds of `column` as `read` takes them from

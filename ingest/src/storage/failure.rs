@@ -68,8 +68,8 @@ impl FailureKind {
             Self::Region => "set AWS_REGION to the bucket's region",
             Self::Clock => "set this host's clock right: requests are signed with the time",
             Self::Certificate => {
-                "put the PEM file of the authority that signed it into SSL_CERT_FILE, or check the \
-                 endpoint's name"
+                "check the endpoint's name and the certificate's dates, or set SSL_CERT_FILE to a PEM \
+                 file with every authority to be trusted, in place of the system's"
             }
             Self::Unreachable => {
                 "check the network and the endpoint (AWS_ENDPOINT_URL, AZURE_STORAGE_ENDPOINT, \

@@ -25,12 +25,9 @@ async fn made() -> Arc<InMemory> {
 /// Publishes a run once for each operation that it takes, or for each so many of them, with that
 /// fate for that operation, and then once more with none.
 async fn at_each_operation(fate: Fate) {
-    at_each_operation_on(&*made().await, fate, 9).await;
-}
-
-async fn at_each_operation_on(made: &InMemory, fate: Fate, short: u64) {
+    let made = made().await;
     // Each time another first one, so that all are met in a few rounds.
-    let step = step(short);
+    let step = step(9);
     let mut operation = fate as u64 % step;
     loop {
         let spools = tempfile::tempdir().expect("a folder");
@@ -174,24 +171,22 @@ async fn summed_up(inner: &InMemory) -> usize {
 }
 
 #[tokio::test]
-async fn the_hundredth_commit_sums_the_log_up() {
+async fn the_hundredth_commit_sums_the_log_up_and_is_none_the_worse_where_it_cannot() {
     let made = before_the_hundredth().await;
-    let spools = tempfile::tempdir().expect("a folder");
-    let waiting = Waiting::new();
-    waiting.spool(spools.path());
-    let published = waiting
-        .publish(spools.path(), Faulty::healthy(made.clone()))
-        .await;
-    assert!(published.is_some());
-    assert_eq!(summed_up(&made).await, 4);
-    // A reader that begins there sees what one sees that reads every commit.
-    assert_eq!(Seen::by_a_reader(&made).await.whole_runs(), 1);
-}
-
-#[tokio::test]
-async fn a_log_that_cannot_be_summed_up_is_no_failure_of_publishing() {
-    let made = before_the_hundredth().await;
-    for fate in [Fate::Refused, Fate::DiesAfter] {
-        at_each_operation_on(&made, fate, 31).await;
+    for (part, expected) in [
+        ("no such path", 4),
+        (".checkpoint.", 0),
+        ("_last_checkpoint", 4),
+    ] {
+        let inner = Arc::new(made.fork());
+        let spools = tempfile::tempdir().expect("a folder");
+        let waiting = Waiting::new();
+        waiting.spool(spools.path());
+        let way = Faulty::refusing(inner.clone(), part);
+        let published = waiting.publish(spools.path(), way).await;
+        assert!(published.is_some(), "{part}");
+        assert_eq!(summed_up(&inner).await, expected, "{part}");
+        // A reader that begins there sees what one sees that reads every commit.
+        assert_eq!(Seen::by_a_reader(&inner).await.whole_runs(), 1, "{part}");
     }
 }

@@ -161,9 +161,7 @@ impl Changes {
             let detected = change_points(&series);
             tested.extend(detected.elsewhere);
             for point in detected.points {
-                places.push(tested.len());
-                tested.push(point.p_value);
-                found.push(Change {
+                let change = Change {
                     question: question.clone(),
                     rate: 1.0,
                     last_before: Arc::clone(&window[point.index - 1].1),
@@ -173,25 +171,33 @@ impl Changes {
                         index: first + point.index,
                         ..point
                     },
-                });
+                };
+                // What is not asked for must not help what is to be believed.
+                if self.asks_for(&change) {
+                    places.push(tested.len());
+                    tested.push(change.point.p_value);
+                    found.push(change);
+                }
             }
         }
         let rates = discoveries(&tested);
         for (change, place) in found.iter_mut().zip(places) {
             change.rate = rates[place];
         }
-        found.retain(|change| {
-            change.rate <= FALSE_DISCOVERIES
-                && change.point.index >= FEWEST_BEFORE
-                && change.first_after.started_us >= self.since_us
-                && change.size().abs() >= SMALLEST * change.point.before.mean.abs()
-                && (change.is_worse() || !self.only_worse)
-        });
+        found.retain(|change| change.rate <= FALSE_DISCOVERIES);
         found.sort_by(|one, other| {
             let of = |change: &Change| (-change.first_after.started_us, change.question.clone());
             of(one).cmp(&of(other))
         });
         found
+    }
+
+    /// Whether a change would be shown, if it is believed.
+    fn asks_for(&self, change: &Change) -> bool {
+        change.point.index >= FEWEST_BEFORE
+            && change.first_after.started_us >= self.since_us
+            && change.size().abs() >= SMALLEST * change.point.before.mean.abs()
+            && (change.is_worse() || !self.only_worse)
     }
 }
 

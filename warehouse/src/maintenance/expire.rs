@@ -87,7 +87,12 @@ pub(super) async fn take_out(
         let operation = DeltaOperation::Delete {
             predicate: Some(format!("date < '{first}'")),
         };
-        let kept = Transaction::new(KEPT_FROM, i64::from(first.to_epoch_days()));
+        // A shorter retention may have been further.
+        let log = delta.log_store();
+        let noted = state.transaction_version(&log, KEPT_FROM).await;
+        let noted = noted.map_err(MaintenanceError::storage)?;
+        let first_left = i64::from(first.to_epoch_days()).max(noted.unwrap_or(i64::MIN));
+        let kept = Transaction::new(KEPT_FROM, first_left);
         commit::commit(work, &delta, removed, operation, Some(kept)).await?;
     }
     Ok(files)

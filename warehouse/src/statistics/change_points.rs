@@ -64,7 +64,8 @@ pub struct Detected {
     /// Its change points in order.
     pub points: Vec<ChangePoint>,
     /// Of each stretch between them that is long enough to hold another: how likely by chance the
-    /// likeliest place in it is. What was tested counts, when one out of many points is believed.
+    /// likeliest place in it is, and never so unlikely that it would be a point. What was tested counts,
+    /// when one out of many points is believed.
     pub elsewhere: Vec<f64>,
 }
 
@@ -88,15 +89,20 @@ pub fn change_points(series: &[f64]) -> Detected {
             Some(_) => {
                 let edges = edges(series, &possible);
                 let stretches = edges.windows(2).map(|edges| &series[edges[0]..edges[1]]);
-                let elsewhere = stretches.filter_map(likeliest).map(|(_, p)| p).collect();
+                let elsewhere = stretches.filter_map(likeliest).map(unlikely).collect();
                 return Detected { points, elsewhere };
             }
             None => {
-                let elsewhere = whole.into_iter().map(|(_, p)| p).collect();
+                let elsewhere = whole.into_iter().map(unlikely).collect();
                 return Detected { points, elsewhere };
             }
         }
     }
+}
+
+/// The probability of a place that is no point, after all.
+fn unlikely((_, p): (usize, f64)) -> f64 {
+    p.max(LIKELY)
 }
 
 /// The likeliest place of a point in a segment, and how likely it is by chance; `None` of one that
@@ -149,15 +155,14 @@ fn tested(series: &[f64], points: &[usize]) -> Vec<ChangePoint> {
 ///
 /// Places side by side look alike, so that there are fewer independent ones than places: simulated
 /// series without a change give once to one and a half times the square root of their number
-/// (`cargo xtask bench changes` shows what comes of it). Far out there are more of them: the chance
-/// that a maximum over all places lies beyond a deviation of `z` falls as `z` times the normal density
-/// at `z`, and not as that density's tail (James, James and Siegmund, "Tests for a change-point",
-/// 1987), so that their number grows as `z` does.
+/// (`cargo xtask bench changes` shows what comes of it). Far out there are more of them: what James,
+/// James and Siegmund give for the maximum over all places ("Tests for a change-point", 1987), with
+/// their correction for discrete time, makes their number grow about as the deviation does.
 fn by_chance(before: &Level, after: &Level) -> f64 {
     let p = p_value(before, after).min(1.0 - f64::EPSILON);
-    let z = Normal::standard().inverse_cdf(1.0 - p / 2.0);
+    let z = -Normal::standard().inverse_cdf(p / 2.0);
     let places = (PLACES * z / PLACES_AT).max(PLACES) * ((before.n + after.n) as f64).sqrt();
-    // Of a probability too small to have a deviation nothing is left whatever it is multiplied by.
+    // A probability of 0 has no deviation, and stays 0.
     let places = if places.is_finite() { places } else { 1.0 };
     let best = -f64::exp_m1(places * f64::ln_1p(-p));
     best.max(least_p_value(before, after))

@@ -31,7 +31,7 @@ class DuckDB:
 
         self.database = duckdb.connect(config={"threads": threads, "memory_limit": "8GB"})
         self.database.execute("SET TimeZone = 'UTC'")
-        for name, files in (("requests", "raw/requests/date=*/*"), ("runs", "reports/runs/part*")):
+        for name, files in (("requests", "raw/requests/date=*/*"), ("runs", "reports/runs/*")):
             self.database.execute(
                 f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{warehouse}/{files}.parquet', hive_partitioning = false)"
             )
@@ -49,7 +49,7 @@ class ChDB:
         self.session.query("SET max_memory_usage = 8000000000")
         self.session.query("CREATE DATABASE IF NOT EXISTS w ENGINE = Atomic")
         self.session.query("USE w")
-        for name, files in (("requests", "raw/requests/date=*/*"), ("runs", "reports/runs/part*")):
+        for name, files in (("requests", "raw/requests/date=*/*"), ("runs", "reports/runs/*")):
             self.session.query(
                 f"CREATE VIEW {name} AS SELECT * FROM file('{warehouse}/{files}.parquet', Parquet)"
             )
@@ -63,7 +63,7 @@ class Polars:
         import polars as pl
 
         scan = lambda files: pl.scan_parquet(f"{warehouse}/{files}.parquet", hive_partitioning=False)
-        q, runs, c = scan("raw/requests/date=*/*"), scan("reports/runs/part*"), pl.col
+        q, runs, c = scan("raw/requests/date=*/*"), scan("reports/runs/*"), pl.col
         n = pl.len().alias("n")
         slow = q.filter(c("ttft_ns") > 400_000_000)
         good = c("good").cast(pl.Float64).mean().alias("good")
