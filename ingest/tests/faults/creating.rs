@@ -29,7 +29,7 @@ async fn each_was_made_once(inner: &Arc<InMemory>, how: &str) {
 /// Makes the tables once for each operation that it takes, or for each so many of them, with that
 /// fate for that operation, and then once more with none.
 async fn at_each_operation(fate: Fate) {
-    let step = step(7);
+    let step = step(29);
     let mut operation = fate as u64 % step;
     loop {
         let inner = Arc::new(InMemory::new());
@@ -69,7 +69,7 @@ async fn tables_are_made_once_whatever_happens_to_any_operation() {
 
 #[tokio::test]
 async fn tables_are_made_once_though_somebody_else_makes_them_at_any_moment() {
-    let step = step(3);
+    let step = step(11);
     let mut operation = 0;
     loop {
         let inner = Arc::new(InMemory::new());
