@@ -56,6 +56,18 @@ pub enum Fate {
     Overtaken,
 }
 
+impl Fate {
+    /// What may go wrong with a write, the worst first.
+    pub const FAULTS: [Self; 6] = [
+        Self::AnswerLost,
+        Self::DiesAfter,
+        Self::DiesBefore,
+        Self::Refused,
+        Self::Conflict,
+        Self::Late,
+    ];
+}
+
 /// How many operations a late write is late.
 const LATE_BY: u64 = 20;
 
@@ -265,15 +277,7 @@ impl Faulty {
 
 fn seeded_fate(random: &mut ChaCha8Rng, writes: bool) -> Fate {
     const READS: [Fate; 3] = [Fate::Refused, Fate::AnswerLost, Fate::DiesBefore];
-    const WRITES: [Fate; 6] = [
-        Fate::Refused,
-        Fate::AnswerLost,
-        Fate::Conflict,
-        Fate::Late,
-        Fate::DiesBefore,
-        Fate::DiesAfter,
-    ];
-    let fates: &[Fate] = if writes { &WRITES } else { &READS };
+    let fates: &[Fate] = if writes { &Fate::FAULTS } else { &READS };
     fates[random.random_range(0..fates.len())]
 }
 

@@ -45,24 +45,18 @@ async fn at_each_operation(fate: Fate) {
             .unwrap_or_else(|error| panic!("{how}: {error}"));
         each_was_made_once(&inner, &how).await;
         if over {
+            let operations = faulty.operations();
+            println!("making tables: {fate:?} at one in {step} of {operations} operations");
+            assert!(operations > 50, "{operations} operations");
             break;
         }
         operation += step;
     }
-    println!("making tables: {fate:?} at one in {step} of {operation} operations");
-    assert!(operation > 50, "{operation} operations");
 }
 
 #[tokio::test]
 async fn tables_are_made_once_whatever_happens_to_any_operation() {
-    for fate in [
-        Fate::Refused,
-        Fate::AnswerLost,
-        Fate::Conflict,
-        Fate::Late,
-        Fate::DiesBefore,
-        Fate::DiesAfter,
-    ] {
+    for fate in Fate::FAULTS {
         at_each_operation(fate).await;
     }
 }
@@ -82,10 +76,10 @@ async fn tables_are_made_once_though_somebody_else_makes_them_at_any_moment() {
         let how = format!("overtaken at operation {operation}");
         made.unwrap_or_else(|error| panic!("{how}: {error}"));
         if way.operations() <= operation {
+            assert!(way.operations() > 50, "{} operations", way.operations());
             break;
         }
         each_was_made_once(&inner, &how).await;
         operation += step;
     }
-    assert!(operation > 50, "{operation} operations");
 }

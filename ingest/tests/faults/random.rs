@@ -135,14 +135,7 @@ async fn many_writers_on_failing_storage_end_with_each_run_once() {
         }
     }
     println!("{} rounds of {WRITERS} writers met {met:?}", rounds());
-    for fate in [
-        Fate::Refused,
-        Fate::AnswerLost,
-        Fate::Conflict,
-        Fate::Late,
-        Fate::DiesBefore,
-        Fate::DiesAfter,
-    ] {
+    for fate in Fate::FAULTS {
         assert!(met.contains_key(&fate), "{fate:?} was never met");
     }
 }

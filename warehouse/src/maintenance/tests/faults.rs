@@ -135,15 +135,11 @@ async fn at_each_operation(chore: &Chore, fate: Fate, from: &Arc<InMemory>) {
 
 /// The worst two where there is little time, else all.
 fn fates() -> &'static [Fate] {
-    const ALL: [Fate; 6] = [
-        Fate::AnswerLost,
-        Fate::DiesAfter,
-        Fate::DiesBefore,
-        Fate::Refused,
-        Fate::Conflict,
-        Fate::Late,
-    ];
-    if step(SHORT) == 1 { &ALL } else { &ALL[..2] }
+    if step(SHORT) == 1 {
+        &Fate::FAULTS
+    } else {
+        &Fate::FAULTS[..2]
+    }
 }
 
 #[tokio::test]
