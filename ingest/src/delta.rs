@@ -1,5 +1,7 @@
 //! The Delta tables of a warehouse: opening, creating, asking what is there.
 
+use std::collections::HashMap;
+
 use arrow::datatypes::Schema;
 use deltalake_core::kernel::engine::arrow_conversion::{TryFromArrow as _, TryIntoKernel as _};
 use deltalake_core::kernel::transaction::CommitProperties;
@@ -7,8 +9,9 @@ use deltalake_core::kernel::{StructField, StructType};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError};
+use futures::future::join_all;
 
-use crate::location::WarehouseLocation;
+use crate::location::{StorageKind, WarehouseLocation};
 use crate::storage::{StorageError, WarehouseStore};
 use crate::table::{SCHEMA_VERSION, Table};
 
@@ -100,7 +103,10 @@ pub async fn open_table(
     let warehouse = store.location();
     let fail = |source| TableError::storage(table, warehouse, source);
     let mut delta = DeltaTable::new(store.log_of(table));
-    if !delta.verify_deltatable_existence().await.map_err(fail)? {
+    // A folder that is not there is an error to Delta; in a bucket there are no folders.
+    if warehouse.kind() == StorageKind::Local
+        && !delta.verify_deltatable_existence().await.map_err(fail)?
+    {
         return Ok(None);
     }
     match delta.load().await {
@@ -268,15 +274,27 @@ async fn widened(
     Ok(delta)
 }
 
+/// Opens every table to write to it, as [`open_or_create`] does, all at once: each asks storage
+/// several times, one answer after the other.
+///
+/// # Errors
+/// As [`open_or_create`], of the first table that fails.
+pub(crate) async fn open_or_create_all(
+    store: &WarehouseStore,
+) -> Result<HashMap<Table, DeltaTable>, TableError> {
+    let opened = Table::ALL.iter().map(async |table| {
+        let delta = open_or_create(store, *table).await?;
+        Ok((*table, delta))
+    });
+    join_all(opened).await.into_iter().collect()
+}
+
 /// Creates whatever tables of the warehouse are missing.
 ///
 /// # Errors
 /// As [`open_or_create`], of the first table that fails.
 pub async fn create_missing(store: &WarehouseStore) -> Result<(), TableError> {
-    for table in Table::ALL {
-        open_or_create(store, *table).await?;
-    }
-    Ok(())
+    open_or_create_all(store).await.map(drop)
 }
 
 #[cfg(test)]

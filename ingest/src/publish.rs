@@ -24,7 +24,7 @@ pub use merge::MergeError;
 use questions::text;
 
 use crate::contract::Checker;
-use crate::delta::{TableError, open_or_create};
+use crate::delta::{TableError, open_or_create_all};
 use crate::files::{FileLimits, TableFiles};
 use crate::id::{RunId, TaskId};
 use crate::row::{RowError, TableRow as _};
@@ -148,18 +148,17 @@ pub async fn publish(spool: Spool, store: &WarehouseStore) -> Result<Published, 
 
 impl Publisher<'_> {
     async fn publish_all(&self) -> Result<Published, PublishError> {
-        let runs = open_or_create(self.store, Table::Runs).await?;
+        // Every table is there before the first commit, so that a reader never
+        // meets half a warehouse.
+        let tables = open_or_create_all(self.store).await?;
+        let open = |table| DeltaTable::clone(&tables[&table]);
+        let runs = open(Table::Runs);
         if let Some(verdict) = self.verdict_in(&runs).await? {
-            self.publish_job().await?;
+            self.publish_job(open(Table::Jobs)).await?;
             return Ok(Published {
                 verdict,
                 by_us: false,
             });
-        }
-        // Every table is there before the first commit, so that a reader never
-        // meets half a warehouse.
-        for table in Table::ALL {
-            open_or_create(self.store, *table).await?;
         }
         let run = self.run_row()?;
         self.check_rows(Table::Jobs, Tag::Final(Table::Jobs))?;
@@ -169,7 +168,7 @@ impl Publisher<'_> {
         for table in Table::ALL.iter().copied() {
             for tag in [Tag::Facts(table), Tag::Final(table)] {
                 if table.per_run() && table != Table::Runs && self.contents.has(tag) {
-                    facts.extend(self.write_facts(table, tag).await?);
+                    facts.extend(self.write_facts(table, open(table), tag).await?);
                 }
             }
         }
@@ -177,7 +176,7 @@ impl Publisher<'_> {
             self.commit_facts(written).await?;
         }
         let published = self.publish_run(runs, run).await?;
-        self.publish_job().await?;
+        self.publish_job(open(Table::Jobs)).await?;
         Ok(published)
     }
 
@@ -235,8 +234,12 @@ impl Publisher<'_> {
     }
 
     /// Writes the files of one table of facts; `None` where its rows are in already.
-    async fn write_facts(&self, table: Table, tag: Tag) -> Result<Option<Written>, PublishError> {
-        let delta = open_or_create(self.store, table).await?;
+    async fn write_facts(
+        &self,
+        table: Table,
+        delta: DeltaTable,
+        tag: Tag,
+    ) -> Result<Option<Written>, PublishError> {
         if self.is_in(&delta, table).await? {
             return Ok(None);
         }

@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 mod cloud;
 mod failure;
 mod local;
+mod log_cache;
 mod told;
 
 pub use cloud::Variables;
@@ -28,6 +29,7 @@ use crate::location::{StorageKind, WarehouseLocation};
 use crate::publish::PublishError;
 use crate::table::Table;
 use local::DurableLocal;
+use log_cache::LogCache;
 use told::Told;
 
 /// The object with which storage is asked whether it keeps conditions.
@@ -126,13 +128,14 @@ fn table_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TableError> {
 
 /// A warehouse's place, and a client for the storage that holds it.
 ///
-/// Clones share the client, whose connections belong to the runtime on which
-/// they were made: each runtime connects for itself.
+/// Clones share the client, and what was read of the tables' logs.
 #[derive(Debug, Clone)]
 pub struct WarehouseStore {
     location: WarehouseLocation,
     /// Rooted at the bucket, or at the root of local files.
     objects: ObjectStoreRef,
+    /// The same, for what is read of tables' logs.
+    logs: ObjectStoreRef,
     checked: Arc<OnceCell<()>>,
 }
 
@@ -168,6 +171,7 @@ impl WarehouseStore {
     pub fn over(location: &WarehouseLocation, objects: ObjectStoreRef) -> Self {
         Self {
             location: location.clone(),
+            logs: Arc::new(LogCache::over(objects.clone())),
             objects,
             checked: Arc::default(),
         }
@@ -199,8 +203,8 @@ impl WarehouseStore {
     pub(crate) fn log_of(&self, table: Table) -> LogStoreRef {
         let url = self.location.table_url(table);
         let prefix = path_of(&self.location, url.path());
-        let files: ObjectStoreRef = Arc::new(PrefixStore::new(self.objects.clone(), prefix));
-        default_logstore(files, self.objects.clone(), &url, &StorageConfig::default())
+        let files: ObjectStoreRef = Arc::new(PrefixStore::new(self.logs.clone(), prefix));
+        default_logstore(files, self.logs.clone(), &url, &StorageConfig::default())
     }
 
     /// Makes sure, once, that storage keeps the condition under which commits

@@ -58,7 +58,7 @@ impl Warehouse {
         })?;
         let engine = Arc::new(Engine::new(&store, &options)?);
         let answers = Answers::in_bytes(options.answers, engine.template());
-        // On the threads for queries, to which the connections then belong.
+        // On the threads for queries, as all that follows.
         let mut looking = runtime.spawn(async move { Snapshots::unopened(&store, &engine).await });
         let snapshots = Arc::new(ended((&mut looking.handle).await)??);
         Ok(Self {

@@ -1,16 +1,19 @@
 //! Clients for the clouds' storage, set up by their usual environment variables.
 
 use std::ffi::OsString;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::SpawnedReqwestConnector;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{
     BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig,
     StaticCredentialProvider,
 };
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::StorageError;
 use crate::location::{StorageKind, WarehouseLocation};
@@ -127,6 +130,10 @@ pub(super) fn connect(
         let failure = super::failure::StorageFailure::of(&error, &secrets);
         settings(failure.to_string(), help)
     };
+    let connector = SpawnedReqwestConnector::new(network().map_err(|error| {
+        let reason = format!("cannot start a thread for requests: {error}");
+        settings(reason, THREADS_HELP)
+    })?);
     match location.kind() {
         StorageKind::Local => unreachable!("local files need no client"),
         StorageKind::S3 => {
@@ -134,18 +141,40 @@ pub(super) fn connect(
                 let reason = "AWS_PROFILE is set, and profiles are not read".to_string();
                 return Err(settings(reason, PROFILE_HELP));
             }
-            let client = s3(bucket, variables).build();
-            Ok(Arc::new(client.map_err(|error| wrong(error, S3_HELP))?))
+            let client = s3(bucket, variables).with_http_connector(connector);
+            Ok(Arc::new(client.build().map_err(|error| wrong(error, S3_HELP))?))
         }
         StorageKind::Gcs => {
-            let client = google(bucket, variables).build();
-            Ok(Arc::new(client.map_err(|error| wrong(error, GOOGLE_HELP))?))
+            let client = google(bucket, variables).with_http_connector(connector);
+            Ok(Arc::new(client.build().map_err(|error| wrong(error, GOOGLE_HELP))?))
         }
         StorageKind::Azure => {
-            let client = azure(bucket, variables).build();
-            Ok(Arc::new(client.map_err(|error| wrong(error, AZURE_HELP))?))
+            let client = azure(bucket, variables).with_http_connector(connector);
+            Ok(Arc::new(client.build().map_err(|error| wrong(error, AZURE_HELP))?))
         }
     }
+}
+
+/// The runtime on which all requests to clouds are made, for as long as the process lives.
+///
+/// A connection belongs to the runtime on which it was made, and there are several: that of the
+/// caller, that of queries, and one for each table that Delta opens, which ends with that. A
+/// request on a connection whose runtime has ended fails.
+fn network() -> io::Result<Handle> {
+    static NETWORK: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = NETWORK.get() {
+        return Ok(runtime.handle().clone());
+    }
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("plimsoll-cloud")
+        .enable_all()
+        .build()?;
+    // Where another thread was quicker, no request was made on this one.
+    if let Err(spare) = NETWORK.set(runtime) {
+        spare.shutdown_background();
+    }
+    Ok(NETWORK.wait().handle().clone())
 }
 
 /// Variables that say where S3's credentials come from.
@@ -160,6 +189,7 @@ const S3_CREDENTIALS: [&str; 6] = [
 
 const PROFILE_HELP: &str = "put the profile's credentials into the environment: eval \"$(aws \
     configure export-credentials --format env)\"";
+const THREADS_HELP: &str = "is the limit of threads or open files reached? see `ulimit -a`";
 const S3_HELP: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_REGION, and for \
     another server than Amazon's AWS_ENDPOINT_URL";
 const GOOGLE_HELP: &str = "set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account";

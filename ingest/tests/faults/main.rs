@@ -7,3 +7,4 @@ mod creating;
 mod deaths;
 mod place;
 mod random;
+mod thrift;
