@@ -16,12 +16,13 @@ use tokio::sync::OnceCell;
 
 mod cloud;
 mod failure;
+mod kept;
 mod local;
-mod log_cache;
 mod told;
 
 pub use cloud::Variables;
 pub use failure::{FailureKind, StorageFailure};
+pub use kept::{Keeping, KeptObjects};
 pub(crate) use local::{create_folder_of, sync_folder};
 
 use crate::delta::TableError;
@@ -29,7 +30,6 @@ use crate::location::{StorageKind, WarehouseLocation};
 use crate::publish::PublishError;
 use crate::table::Table;
 use local::DurableLocal;
-use log_cache::LogCache;
 use told::Told;
 
 /// The object with which storage is asked whether it keeps conditions.
@@ -171,7 +171,7 @@ impl WarehouseStore {
     pub fn over(location: &WarehouseLocation, objects: ObjectStoreRef) -> Self {
         Self {
             location: location.clone(),
-            logs: Arc::new(LogCache::over(objects.clone())),
+            logs: Arc::new(KeptObjects::over(objects.clone(), Keeping::LOGS)),
             objects,
             checked: Arc::default(),
         }

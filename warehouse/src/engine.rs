@@ -22,6 +22,7 @@ use crate::error::OpenError;
 use crate::growth;
 use crate::metered::Metering;
 use crate::sketches;
+use crate::small_files::Files;
 use crate::sorting::WithoutNulls;
 use crate::store::ReadOnlyStore;
 
@@ -104,8 +105,10 @@ impl Engine {
         })?;
         let store = ReadOnlyStore::new(Arc::clone(storage.objects()));
         environment.register_object_store(storage.location().url(), Arc::new(store));
+        let small = options.memory_limit / SMALL_FILES;
+        let files = Files::of(storage, &environment, small);
         let mut template = SessionStateBuilder::new_with_default_features()
-            .with_config(config(options))
+            .with_config(config(options).with_extension(Arc::new(files)))
             .with_runtime_env(environment)
             .with_optimizer_rule(Arc::new(WithoutNulls))
             .with_physical_optimizer_rule(Arc::new(Metering))
@@ -162,6 +165,9 @@ pub(crate) fn store_url(location: &WarehouseLocation) -> ObjectStoreUrl {
 /// read once, it is used by every query of the file. Months of days take some 100 MB, and where not
 /// all of it has room, a query of all days finds none of it.
 const FOOTERS: usize = 4;
+
+/// Small files of rows may take one part in so many of it, also on top.
+const SMALL_FILES: usize = 16;
 
 fn environment(options: &WarehouseOptions) -> datafusion::error::Result<Arc<RuntimeEnv>> {
     let mode = match &options.spill_dir {

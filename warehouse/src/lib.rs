@@ -34,6 +34,7 @@ mod read_only;
 mod resolve;
 mod runtime;
 mod sketches;
+mod small_files;
 mod snapshots;
 mod sorting;
 pub mod statistics;

@@ -13,12 +13,11 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{DFSchema, Result, Statistics, project_schema};
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::common::{DFSchema, Result, Statistics, internal_datafusion_err, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -29,6 +28,7 @@ use object_store::path::Path;
 
 use crate::files::FileList;
 use crate::plain;
+use crate::small_files::{self, Files};
 
 mod prune;
 
@@ -254,6 +254,10 @@ impl TableProvider for FileTable {
             let schema = project_schema(&self.columns.schema, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
+        let reader = session.config().get_extension::<Files>();
+        let reader = reader.ok_or_else(|| internal_datafusion_err!("a session without files"))?;
+        reader.read_ahead(&files).await;
+        let small = files.iter().all(small_files::is_small);
         let (groups, statistics) = self.groups(files, session.config().target_partitions())?;
         let places = match projection {
             Some(projection) => projection
@@ -262,10 +266,17 @@ impl TableProvider for FileTable {
                 .collect(),
             None => self.columns.places.clone(),
         };
-        let options = session.table_options().parquet.clone();
-        let format = ParquetFormat::default().with_options(options);
-        let source = format.file_source(self.columns.scanned.clone());
-        let scan = FileScanConfigBuilder::new(self.store.clone(), source)
+        let mut options = session.table_options().parquet.clone();
+        // A small file has few pages, and its index would be read again for each question.
+        options.global.enable_page_index &= !small;
+        let footer_size = options.global.metadata_size_hint;
+        let mut source = ParquetSource::new(self.columns.scanned.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(reader);
+        if let Some(bytes) = footer_size {
+            source = source.with_metadata_size_hint(bytes);
+        }
+        let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(if all {
                 statistics
@@ -275,7 +286,6 @@ impl TableProvider for FileTable {
             .with_projection_indices(Some(places))?
             .with_limit(limit)
             .build();
-        // The format's own plan keeps footers in the session's metadata cache.
-        format.create_physical_plan(session, scan).await
+        Ok(DataSourceExec::from_data_source(scan))
     }
 }

@@ -142,15 +142,21 @@ pub(super) fn connect(
                 return Err(settings(reason, PROFILE_HELP));
             }
             let client = s3(bucket, variables).with_http_connector(connector);
-            Ok(Arc::new(client.build().map_err(|error| wrong(error, S3_HELP))?))
+            Ok(Arc::new(
+                client.build().map_err(|error| wrong(error, S3_HELP))?,
+            ))
         }
         StorageKind::Gcs => {
             let client = google(bucket, variables).with_http_connector(connector);
-            Ok(Arc::new(client.build().map_err(|error| wrong(error, GOOGLE_HELP))?))
+            Ok(Arc::new(
+                client.build().map_err(|error| wrong(error, GOOGLE_HELP))?,
+            ))
         }
         StorageKind::Azure => {
             let client = azure(bucket, variables).with_http_connector(connector);
-            Ok(Arc::new(client.build().map_err(|error| wrong(error, AZURE_HELP))?))
+            Ok(Arc::new(
+                client.build().map_err(|error| wrong(error, AZURE_HELP))?,
+            ))
         }
     }
 }

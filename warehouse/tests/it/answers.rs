@@ -1,7 +1,10 @@
 //! Answers that are kept.
 
-use plimsoll_ingest::RunRow;
+use plimsoll_ingest::{RunRow, StageRow};
 use plimsoll_warehouse::{Access, Warehouse, WarehouseOptions};
+use rand::SeedableRng as _;
+use rand::distr::{Alphanumeric, SampleString as _};
+use rand_chacha::ChaCha8Rng;
 
 use crate::place::{EVERYTHING, Place, answer, ask, at, id, open, run, stage};
 
@@ -30,8 +33,18 @@ fn take_files_away(place: &Place) {
 #[tokio::test]
 async fn the_same_question_over_the_same_snapshots_is_answered_without_reading() {
     let place = Place::new();
-    place.append(&[stage(id(at(1, 0), 1), 0, "steady")]).await;
-    place.append(&[run(id(at(1, 0), 1), "m")]).await;
+    // Small files are kept as well: these are not small.
+    let noise = Alphanumeric.sample_string(&mut ChaCha8Rng::seed_from_u64(0), 500_000);
+    let stage = StageRow {
+        workload_class: Some(noise.clone()),
+        ..stage(id(at(1, 0), 1), 0, "steady")
+    };
+    place.append(&[stage]).await;
+    let run = RunRow {
+        config: noise,
+        ..run(id(at(1, 0), 1), "m")
+    };
+    place.append(&[run]).await;
     let warehouse = keeping(&place).await;
     warehouse.refresh().await.expect("a set");
     let models = "SELECT model FROM runs ORDER BY model";

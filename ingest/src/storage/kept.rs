@@ -1,8 +1,9 @@
-//! What was read of tables' logs, kept for those who read them again.
+//! Small objects that never change, kept for those who read them again.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,31 +17,53 @@ use object_store::{
     PutPayload, PutResult, Result,
 };
 
-/// The largest object that is kept: any commit, and the checkpoint of some thousand files.
-const LARGEST: u64 = 1 << 20;
-
-/// What all that is kept may take, in bytes.
-const CAPACITY: u64 = 16 << 20;
-
 /// What an entry takes beside its bytes.
 const ENTRY_BYTES: usize = 512;
 
-/// A store that reads each commit and each checkpoint of a table's log once, while there is room.
+/// How long an object is kept. What was damaged and is mended is read again then at the latest.
+const KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// How many objects are read at once that nobody waits for one by one.
+const READ_AT_ONCE: usize = 32;
+
+/// Which objects are kept, and how many bytes of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Keeping {
+    /// Whether the object of this name has one content for as long as it is there.
+    pub settled: fn(&Path) -> bool,
+    /// Larger ones are read in parts each time, in bytes.
+    pub largest: u64,
+    /// What all that is kept may take, in bytes.
+    pub capacity: u64,
+}
+
+impl Keeping {
+    /// The commits and the checkpoints of tables' logs.
+    ///
+    /// A log is read from its last checkpoint on several times for one opening: for the schema, for
+    /// the files, for each application transaction that is asked for. Over a network each commit of
+    /// it is a request.
+    pub(super) const LOGS: Self = Self {
+        settled: is_of_log,
+        // Any commit, and the checkpoint of some thousand files.
+        largest: 1 << 20,
+        capacity: 16 << 20,
+    };
+}
+
+/// A store that reads small objects whole, and each of them once while there is room.
 ///
-/// The log is read from its last checkpoint on several times for one opening: for the schema, for
-/// the files, for each application transaction that is asked for. Over a network each commit of it
-/// is a request.
-///
-/// A name in the log stands for one content for ever, unless somebody deletes the table and makes
-/// another. So what is kept is given out only until a list shows another object there, and whoever
-/// reads a log lists it before.
+/// What is kept is given out until a list shows another object of its name: somebody may delete a
+/// table and make another one. Whoever reads a log lists it before; files of rows have names that
+/// nothing else ever has.
 #[derive(Debug)]
-pub(super) struct LogCache {
+pub struct KeptObjects {
     inner: Arc<dyn ObjectStore>,
+    keeping: Keeping,
     kept: Cache<Path, Kept>,
 }
 
-/// An object of a log.
+/// What was found out about an object.
 #[derive(Debug, Clone)]
 enum Kept {
     Whole(Whole),
@@ -62,7 +85,7 @@ impl Whole {
         let range = range
             .as_range(self.meta.size)
             .map_err(|source| Error::Generic {
-                store: "log",
+                store: "kept objects",
                 source: source.into(),
             })?;
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
@@ -71,8 +94,9 @@ impl Whole {
     }
 }
 
-impl LogCache {
-    pub(super) fn over(inner: Arc<dyn ObjectStore>) -> Self {
+impl KeptObjects {
+    /// Keeps objects of `inner`.
+    pub fn over(inner: Arc<dyn ObjectStore>, keeping: Keeping) -> Self {
         let weigher = |path: &Path, kept: &Kept| {
             let bytes = match kept {
                 Kept::Whole(whole) => whole.bytes.len(),
@@ -80,22 +104,29 @@ impl LogCache {
             };
             u32::try_from(ENTRY_BYTES + path.as_ref().len() + bytes).unwrap_or(u32::MAX)
         };
-        let kept = Cache::builder().max_capacity(CAPACITY).weigher(weigher);
+        let kept = Cache::builder()
+            .max_capacity(keeping.capacity)
+            .weigher(weigher)
+            .time_to_live(KEPT_FOR);
         Self {
             inner,
+            keeping,
             kept: kept.build(),
         }
     }
 
-    /// An object with all of its bytes, read where it is not kept yet; `None` where it is too large.
+    /// An object with all of its bytes, read where it is not kept yet; `None` where it is not to be.
     async fn whole(&self, location: &Path) -> Result<Option<Whole>> {
+        if !(self.keeping.settled)(location) {
+            return Ok(None);
+        }
         match self.kept.get(location) {
             Some(Kept::Whole(whole)) => return Ok(Some(whole)),
             Some(Kept::Large) => return Ok(None),
             None => {}
         }
         let result = self.inner.get(location).await?;
-        if result.meta.size > LARGEST {
+        if result.meta.size > self.keeping.largest {
             self.kept.insert(location.clone(), Kept::Large);
             return Ok(None);
         }
@@ -111,6 +142,19 @@ impl LogCache {
         Ok(Some(whole))
     }
 
+    /// Reads objects that are not kept yet, many at once. One that cannot be read is left to who
+    /// asks for it.
+    pub async fn read_ahead(&self, locations: Vec<Path>) {
+        let unread = locations
+            .into_iter()
+            .filter(|location| !self.kept.contains_key(location));
+        stream::iter(unread)
+            .for_each_concurrent(READ_AT_ONCE, async |location| {
+                drop(self.whole(&location).await);
+            })
+            .await;
+    }
+
     /// What looks at each object of a list, and forgets those that are others by now.
     fn comparing(&self) -> impl Fn(&ObjectMeta) + Send + 'static {
         let kept = self.kept.clone();
@@ -124,8 +168,8 @@ impl LogCache {
     }
 }
 
-/// Whether an object has one content for ever: a commit, or a checkpoint.
-fn is_settled(location: &Path) -> bool {
+/// Whether an object is a commit, or a checkpoint.
+fn is_of_log(location: &Path) -> bool {
     let mut parts = location.parts().rev();
     let (Some(name), Some(folder)) = (parts.next(), parts.next()) else {
         return false;
@@ -166,16 +210,16 @@ fn is_plain(options: &GetOptions) -> bool {
     !head && texts.iter().all(|text| text.is_none()) && moments.iter().all(|at| at.is_none())
 }
 
-impl fmt::Display for LogCache {
+impl fmt::Display for KeptObjects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }
 }
 
 #[async_trait]
-impl ObjectStore for LogCache {
+impl ObjectStore for KeptObjects {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let whole = match is_settled(location) && is_plain(&options) {
+        let whole = match is_plain(&options) {
             true => self.whole(location).await?,
             false => None,
         };
@@ -195,11 +239,7 @@ impl ObjectStore for LogCache {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let whole = match is_settled(location) {
-            true => self.whole(location).await?,
-            false => None,
-        };
-        let Some(whole) = whole else {
+        let Some(whole) = self.whole(location).await? else {
             return self.inner.get_ranges(location, ranges).await;
         };
         let parts = ranges.iter().map(|range| {
@@ -271,9 +311,9 @@ mod tests {
     use super::*;
 
     /// A log of which one commit was read.
-    async fn read_once() -> (Arc<Faulty>, LogCache, Path) {
+    async fn read_once() -> (Arc<Faulty>, KeptObjects, Path) {
         let inner = Faulty::healthy(Arc::new(InMemory::new()));
-        let logs = LogCache::over(Arc::clone(&inner) as _);
+        let logs = KeptObjects::over(Arc::clone(&inner) as _, Keeping::LOGS);
         let commit = Path::from("runs/_delta_log/00000000000000000007.json");
         logs.put(&commit, "0123456789".into()).await.expect("put");
         assert_eq!(&bytes(&logs, &commit).await[..], b"0123456789");
@@ -324,11 +364,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_read_ahead_is_there() {
+        let (inner, objects, commit) = read_once().await;
+        let missing = Path::from("runs/_delta_log/00000000000000000008.json");
+        let before = inner.operations();
+        objects
+            .read_ahead(vec![commit.clone(), missing.clone()])
+            .await;
+        assert_eq!(inner.operations(), before + 1, "one was kept already");
+        assert!(objects.get(&missing).await.is_err());
+        inner.put(&missing, "late".into()).await.expect("put");
+        assert_eq!(&bytes(&objects, &missing).await[..], b"late");
+    }
+
+    #[tokio::test]
     async fn large_checkpoints_are_read_in_parts() {
         let inner = Faulty::healthy(Arc::new(InMemory::new()));
-        let logs = LogCache::over(Arc::clone(&inner) as _);
+        let logs = KeptObjects::over(Arc::clone(&inner) as _, Keeping::LOGS);
         let checkpoint = Path::from("runs/_delta_log/00000000000000000100.checkpoint.parquet");
-        let large = usize::try_from(LARGEST).expect("small") + 1;
+        let large = usize::try_from(Keeping::LOGS.largest).expect("small") + 1;
         let payload = vec![7; large].into();
         logs.put(&checkpoint, payload).await.expect("put");
         for _ in 0..2 {
@@ -354,7 +408,7 @@ mod tests {
             ("00000000000000000007.json", false),
         ] {
             let location = Path::from(format!("runs/{name}"));
-            assert_eq!(is_settled(&location), settled, "{location}");
+            assert_eq!(is_of_log(&location), settled, "{location}");
         }
     }
 }
