@@ -208,6 +208,16 @@ impl ObjectStore for DurableLocal {
         self.inner.list(prefix)
     }
 
+    /// What lies before the offset is not looked at: a log may have thousands of commits, and its
+    /// newest are asked for at each refresh.
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.inner.list_with_delimiter(prefix).await
     }

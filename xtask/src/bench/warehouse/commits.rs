@@ -15,6 +15,9 @@ use super::{Args, Bound, Programs, figures, table};
 /// So often it is looked at what opening and refreshing take.
 const PARTS: usize = 10;
 
+/// The warehouse is maintained after so many runs, or fewer; a service does so every hour.
+const MAINTAINED: usize = 100;
+
 /// Runs of each part after whose publication, one by one, the warehouse is refreshed.
 const SINGLE: usize = 10;
 
@@ -91,8 +94,13 @@ impl Programs {
         reader: &mut Asked,
         service: &Service,
     ) -> Result<Part> {
-        publisher.ask::<Published>(&(runs - SINGLE).to_string())?;
-        self.optimize(warehouse)?;
+        let mut left = runs - SINGLE;
+        while left > 0 {
+            let next = left.min(MAINTAINED);
+            publisher.ask::<Published>(&next.to_string())?;
+            self.optimize(warehouse)?;
+            left -= next;
+        }
         reader.ask::<Refreshed>("")?;
         let (mut publish_ms, mut refresh_ms, mut open_ms) = (vec![], vec![], vec![]);
         let mut commits = 0;
