@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use deltalake_core::kernel::Add;
 use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
@@ -201,11 +201,23 @@ impl TableFiles {
             date: table.partitioned().then_some(date),
             stem: format!("{of}-{}", RunId::new(Timestamp::now()).short()),
             store,
-            file_schema: Arc::new(arrow::datatypes::Schema::new(fields)),
+            file_schema: Arc::new(Schema::new(fields)),
             limits,
             current: None,
             done: Vec::new(),
         }
+    }
+
+    /// Also writes what `columns` has beside the table's own: a later release may have added some,
+    /// and whoever writes its rows anew keeps them.
+    #[must_use]
+    pub fn with_others_of(mut self, columns: &Schema) -> Self {
+        let own = self.table.arrow_schema();
+        let others = columns.fields().iter();
+        let others = others.filter(|field| own.field_with_name(field.name()).is_err());
+        let fields = self.file_schema.fields().iter().chain(others).cloned();
+        self.file_schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        self
     }
 
     fn next_path(&self) -> String {

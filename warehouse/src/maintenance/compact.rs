@@ -164,17 +164,13 @@ async fn put_together(
     let rows = FileTable::new(snapshot.columns().clone(), files, store);
 
     let of = format!("{COMPACTED}{:010}", work.fence());
-    let mut written = TableFiles::new(
-        table,
-        date,
-        &of,
-        FileLimits::COMPACTED,
-        delta.object_store(),
-    );
     let mut rows_after = 0;
     let mut sorted = sorted(work, table, rows)
         .await
         .map_err(MaintenanceError::storage)?;
+    let (limits, storage) = (FileLimits::COMPACTED, delta.object_store());
+    let mut written = TableFiles::new(table, date, &of, limits, storage);
+    written = written.with_others_of(&sorted.schema());
     while let Some(batch) = sorted.try_next().await.map_err(MaintenanceError::storage)? {
         rows_after += batch.num_rows();
         written

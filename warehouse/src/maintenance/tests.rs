@@ -7,6 +7,7 @@ use plimsoll_ingest::{ChunksRow, RunId, RunRow, TableRow, Timestamp, Verdict};
 use super::*;
 
 mod faults;
+mod later;
 mod leases;
 mod meanwhile;
 
