@@ -274,17 +274,18 @@ async fn widened(
     Ok(delta)
 }
 
-/// Opens every table to write to it, as [`open_or_create`] does, all at once: each asks storage
-/// several times, one answer after the other.
+/// Opens tables to write to them, as [`open_or_create`] does, all at once: each asks storage several
+/// times, one answer after the other.
 ///
 /// # Errors
 /// As [`open_or_create`], of the first table that fails.
-pub(crate) async fn open_or_create_all(
+pub(crate) async fn open_or_create_each(
     store: &WarehouseStore,
+    tables: impl Iterator<Item = Table>,
 ) -> Result<HashMap<Table, DeltaTable>, TableError> {
-    let opened = Table::ALL.iter().map(async |table| {
-        let delta = open_or_create(store, *table).await?;
-        Ok((*table, delta))
+    let opened = tables.map(async |table| {
+        let delta = open_or_create(store, table).await?;
+        Ok((table, delta))
     });
     join_all(opened).await.into_iter().collect()
 }
@@ -294,7 +295,8 @@ pub(crate) async fn open_or_create_all(
 /// # Errors
 /// As [`open_or_create`], of the first table that fails.
 pub async fn create_missing(store: &WarehouseStore) -> Result<(), TableError> {
-    open_or_create_all(store).await.map(drop)
+    let all = Table::ALL.iter().copied();
+    open_or_create_each(store, all).await.map(drop)
 }
 
 #[cfg(test)]

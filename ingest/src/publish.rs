@@ -24,7 +24,7 @@ pub use merge::MergeError;
 use questions::text;
 
 use crate::contract::Checker;
-use crate::delta::{TableError, open_or_create_all};
+use crate::delta::{TableError, open_or_create, open_or_create_each};
 use crate::files::{FileLimits, TableFiles};
 use crate::id::{RunId, TaskId};
 use crate::row::{RowError, TableRow as _};
@@ -148,18 +148,21 @@ pub async fn publish(spool: Spool, store: &WarehouseStore) -> Result<Published, 
 
 impl Publisher<'_> {
     async fn publish_all(&self) -> Result<Published, PublishError> {
-        // Every table is there before the first commit, so that a reader never
-        // meets half a warehouse.
-        let tables = open_or_create_all(self.store).await?;
-        let open = |table| DeltaTable::clone(&tables[&table]);
-        let runs = open(Table::Runs);
+        let runs = open_or_create(self.store, Table::Runs).await?;
         if let Some(verdict) = self.verdict_in(&runs).await? {
-            self.publish_job(open(Table::Jobs)).await?;
+            let jobs = open_or_create(self.store, Table::Jobs).await?;
+            self.publish_job(jobs).await?;
             return Ok(Published {
                 verdict,
                 by_us: false,
             });
         }
+        // Every table is there before the first commit, so that a reader never
+        // meets half a warehouse.
+        let others = Table::ALL.iter().copied();
+        let others = others.filter(|table| *table != Table::Runs);
+        let tables = open_or_create_each(self.store, others).await?;
+        let open = |table| DeltaTable::clone(&tables[&table]);
         let run = self.run_row()?;
         self.check_rows(Table::Jobs, Tag::Final(Table::Jobs))?;
         // Every row is checked, and every file written, before anything is committed: a run of

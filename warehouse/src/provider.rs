@@ -256,7 +256,7 @@ impl TableProvider for FileTable {
         }
         let reader = session.config().get_extension::<Files>();
         let reader = reader.ok_or_else(|| internal_datafusion_err!("a session without files"))?;
-        reader.read_ahead(&files).await;
+        let reader = reader.of_scan(&files);
         let small = files.iter().all(small_files::is_small);
         let (groups, statistics) = self.groups(files, session.config().target_partitions())?;
         let places = match projection {

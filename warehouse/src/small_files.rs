@@ -3,19 +3,26 @@
 //! A day of functional cases is a file of some kilobytes. A question of a year opens hundreds of
 //! them, and on object storage each would cost a request for its footer and one for its columns.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::error::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use object_store::ObjectStore;
 use object_store::path::Path;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::file::metadata::ParquetMetaData;
 use plimsoll_ingest::storage::{Keeping, KeptObjects};
 use plimsoll_ingest::{StorageKind, WarehouseStore};
+use tokio::sync::OnceCell;
 
 use crate::store::ReadOnlyStore;
 
@@ -63,12 +70,22 @@ impl Files {
         }
     }
 
-    /// Reads the small ones among files that a scan is about to open, many at once: the scan opens
-    /// one after the other.
-    pub(crate) async fn read_ahead(&self, files: &[PartitionedFile]) {
-        if self.remote {
-            self.kept.read_ahead(self.fitting(files)).await;
+    /// What opens the files of one scan.
+    pub(crate) fn of_scan(
+        self: &Arc<Self>,
+        files: &[PartitionedFile],
+    ) -> Arc<dyn ParquetFileReaderFactory> {
+        if !self.remote {
+            return Arc::clone(self) as _;
         }
+        Arc::new(FilesOfScan {
+            files: Arc::clone(self),
+            ahead: Arc::new(Ahead {
+                kept: Arc::clone(&self.kept),
+                locations: self.fitting(files),
+                read: OnceCell::new(),
+            }),
+        })
     }
 
     /// The small ones of some files, as many as there is room for beside others.
@@ -96,6 +113,81 @@ impl ParquetFileReaderFactory for Files {
             false => &self.other,
         };
         files.create_reader(partition, file, footer_size, metrics)
+    }
+}
+
+/// The files of one scan over a network: whoever first reads from one has the small ones read, many
+/// at once. The scan opens one after the other; a question that statistics answer opens none.
+#[derive(Debug)]
+struct FilesOfScan {
+    files: Arc<Files>,
+    ahead: Arc<Ahead>,
+}
+
+#[derive(Debug)]
+struct Ahead {
+    kept: Arc<KeptObjects>,
+    locations: Vec<Path>,
+    read: OnceCell<()>,
+}
+
+impl Ahead {
+    async fn read(&self) {
+        let read = self.kept.read_ahead(&self.locations);
+        self.read.get_or_init(|| read).await;
+    }
+}
+
+impl ParquetFileReaderFactory for FilesOfScan {
+    fn create_reader(
+        &self,
+        partition: usize,
+        file: PartitionedFile,
+        footer_size: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let ahead = Arc::clone(&self.ahead);
+        let files = &self.files;
+        let reader = files.create_reader(partition, file, footer_size, metrics)?;
+        Ok(Box::new(AfterAhead { ahead, reader }))
+    }
+}
+
+/// A file that is read once the small ones of its scan were.
+struct AfterAhead {
+    ahead: Arc<Ahead>,
+    reader: Box<dyn AsyncFileReader + Send>,
+}
+
+impl AsyncFileReader for AfterAhead {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        async move {
+            self.ahead.read().await;
+            self.reader.get_bytes(range).await
+        }
+        .boxed()
+    }
+
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        async move {
+            self.ahead.read().await;
+            self.reader.get_byte_ranges(ranges).await
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        async move {
+            self.ahead.read().await;
+            self.reader.get_metadata(options).await
+        }
+        .boxed()
     }
 }
 
@@ -168,6 +260,8 @@ mod tests {
             assert_eq!(rows[0].num_rows(), 1);
             way.operations() - before
         };
+        let counted = "SELECT count(*), min(run_key) FROM raw.chunks";
+        assert_eq!(asked(counted).await, 0, "the log says how many there are");
         let chunks = "SELECT sum(request_id), count(at_ns[1]) FROM raw.chunks";
         assert_eq!(asked(chunks).await, RUNS);
         assert_eq!(asked(chunks).await, 0);

@@ -8,7 +8,6 @@ use object_store::ObjectStoreExt as _;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
-use crate::delta::open_or_create;
 use crate::id::JobId;
 use crate::location::WarehouseLocation;
 use crate::spool::Manifest;

@@ -164,8 +164,8 @@ pub(super) fn connect(
 /// The runtime on which all requests to clouds are made, for as long as the process lives.
 ///
 /// A connection belongs to the runtime on which it was made, and there are several: that of the
-/// caller, that of queries, and one for each table that Delta opens, which ends with that. A
-/// request on a connection whose runtime has ended fails.
+/// caller, that of queries, and one for each piece of Delta's work on a log, which ends with that.
+/// A request on a connection whose runtime has ended fails.
 fn network() -> io::Result<Handle> {
     static NETWORK: OnceLock<Runtime> = OnceLock::new();
     if let Some(runtime) = NETWORK.get() {

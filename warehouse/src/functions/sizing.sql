@@ -12,8 +12,8 @@ SELECT
     gpu_sku, gpu_count, workload, slo,
     $2 AS demand_rps, basis, rate_rps,
     replicas, replicas + 1 AS replicas_with_reserve, (replicas + 1) * gpu_count AS gpus_with_reserve,
-    100.0 * ((replicas + 1) * rate_rps / $2 - 1) AS headroom_pct,
-    100.0 * (replicas * rate_rps / $2 - 1) AS headroom_after_loss_pct,
+    100.0 * ((replicas + 1) * rate_rps - $2) / $2 AS headroom_pct,
+    100.0 * (replicas * rate_rps - $2) / $2 AS headroom_after_loss_pct,
     measured_at, stale, run_id
 FROM (
     SELECT
