@@ -113,9 +113,9 @@ async fn each_capacity_is_that_of_the_last_run_that_measured_it() {
                ORDER BY gpu_sku, rate_rps";
     assert_eq!(
         answer(&warehouse, sql).await,
-        "H100,peak,3.0,15,16,32,6.666666666666665,0.0\n\
-         H100,sustainable,10.0,5,6,12,33.33333333333333,11.111111111111116\n\
-         ,peak,30.0,2,3,,100.0,33.33333333333333"
+        "H100,peak,3.0,15,16,32,6.666666666666667,0.0\n\
+         H100,sustainable,10.0,5,6,12,33.333333333333336,11.11111111111111\n\
+         ,peak,30.0,2,3,,100.0,33.333333333333336"
     );
     let none = "SELECT count(*) FROM sizing('nobody', 45.5)";
     assert_eq!(answer(&warehouse, none).await, "0");
