@@ -205,12 +205,16 @@ fn is_of_log(location: &Path) -> bool {
 /// Whether two looks at a name saw the same object. Lists of some stores say the time of a change
 /// more finely than answers do, and leave out the quotes of a tag.
 fn is_same(one: &ObjectMeta, other: &ObjectMeta) -> bool {
-    let tag = |text: &str| text.trim_start_matches("W/").trim_matches('"').to_owned();
     one.size == other.size
         && match (&one.e_tag, &other.e_tag) {
             (Some(one), Some(other)) => tag(one) == tag(other),
             _ => one.last_modified.timestamp() == other.last_modified.timestamp(),
         }
+}
+
+/// A tag without what some answers have around it.
+fn tag(text: &str) -> &str {
+    text.trim_start_matches("W/").trim_matches('"')
 }
 
 /// Whether nothing but bytes is asked for.

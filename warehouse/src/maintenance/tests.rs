@@ -23,26 +23,31 @@ fn moment(hours_ago: i64) -> Timestamp {
     Timestamp::from_micros(Timestamp::now().micros() - hours_ago * 3_600_000_000)
 }
 
+fn chunks_of(run_id: RunId) -> Vec<ChunksRow> {
+    let of_request = |request_id| ChunksRow {
+        run_id,
+        run_key: run_id.run_key(),
+        date: run_id.date(),
+        request_id,
+        at_ns: vec![1, 2],
+        tokens: None,
+    };
+    (0..5).map(of_request).collect()
+}
+
+fn passed(run_id: RunId) -> RunRow {
+    RunRow {
+        verdict: Verdict::Passed.to_string(),
+        ..RunRow::blank(run_id, run_id.created_at())
+    }
+}
+
 /// Appends a run's rows as publishing does: one file for each run and table, written `hours_ago`.
 async fn publish(store: &WarehouseStore, hours_ago: i64, visible: bool) -> RunId {
     let run_id = RunId::new(moment(hours_ago));
-    let chunks: Vec<_> = (0..5)
-        .map(|request_id| ChunksRow {
-            run_id,
-            run_key: run_id.run_key(),
-            date: run_id.date(),
-            request_id,
-            at_ns: vec![1, 2],
-            tokens: None,
-        })
-        .collect();
-    append(store, run_id, hours_ago, &chunks).await;
+    append(store, run_id, hours_ago, &chunks_of(run_id)).await;
     if visible {
-        let run = RunRow {
-            verdict: Verdict::Passed.to_string(),
-            ..RunRow::blank(run_id, run_id.created_at())
-        };
-        append(store, run_id, hours_ago, &[run]).await;
+        append(store, run_id, hours_ago, &[passed(run_id)]).await;
     }
     run_id
 }

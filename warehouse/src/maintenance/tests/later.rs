@@ -14,17 +14,7 @@ use super::*;
 /// A run whose chunks have a column that this release does not know.
 async fn publish_with_region(store: &WarehouseStore, hours_ago: i64) {
     let run_id = RunId::new(moment(hours_ago));
-    let rows: Vec<_> = (0..5)
-        .map(|request_id| ChunksRow {
-            run_id,
-            run_key: run_id.run_key(),
-            date: run_id.date(),
-            request_id,
-            at_ns: vec![1, 2],
-            tokens: None,
-        })
-        .collect();
-    let batch = ChunksRow::to_batch(&rows).expect("rows");
+    let batch = ChunksRow::to_batch(&chunks_of(run_id)).expect("rows");
     let region: ArrayRef = Arc::new(StringArray::from(vec!["eu"; 5]));
     let field = Arc::new(Field::new("region", DataType::Utf8, true));
     let known = batch.schema();
@@ -57,11 +47,7 @@ async fn publish_with_region(store: &WarehouseStore, hours_ago: i64) {
         operation,
     );
     committed.await.expect("a commit");
-    let run = RunRow {
-        verdict: Verdict::Passed.to_string(),
-        ..RunRow::blank(run_id, run_id.created_at())
-    };
-    append(store, run_id, hours_ago, &[run]).await;
+    append(store, run_id, hours_ago, &[passed(run_id)]).await;
 }
 
 #[tokio::test]
