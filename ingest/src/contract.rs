@@ -9,15 +9,16 @@
 use std::fmt;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use serde_json::Value;
 
-use crate::id::RunId;
+use crate::id::{JobId, RunId};
 use crate::row::RowError;
 use crate::sketch::Sketch;
 use crate::table::Table;
+use crate::time::Timestamp;
 
 mod rules;
 
@@ -47,6 +48,8 @@ pub(crate) enum Rule {
     Difference(&'static str, [&'static str; 2]),
     /// Where the flag is true, the text is this word.
     Implies(&'static str, (&'static str, &'static str)),
+    /// The moment is the one in the job's id, to the millisecond: by it the job's row is looked for.
+    MomentOfJob(&'static str, &'static str),
     /// No two rows of a run have the same values here.
     Unique(&'static [&'static str]),
 }
@@ -69,10 +72,26 @@ impl fmt::Display for Rule {
             Self::Implies(flag, (column, word)) => {
                 write!(f, "`{flag}` only where `{column}` is {word}")
             }
+            Self::MomentOfJob(column, job_id) => {
+                write!(
+                    f,
+                    "`{column}` is the moment in `{job_id}`, to the millisecond"
+                )
+            }
             Self::Unique(columns) => {
                 write!(f, "`{}` once in a run", columns.join("`, `"))
             }
         }
+    }
+}
+
+impl Table {
+    /// The columns in which no two rows of one run are alike; `None` where rows may be.
+    pub fn unique_columns(self) -> Option<&'static [&'static str]> {
+        Rule::of(self).iter().find_map(|rule| match rule {
+            Rule::Unique(columns) => Some(*columns),
+            _ => None,
+        })
     }
 }
 
@@ -153,6 +172,7 @@ impl Rule {
                     })
                 })
             }
+            Self::MomentOfJob(column, job_id) => moment_of_job(batch, column, job_id),
             // Spans batches: the checker keeps the row before.
             Self::Unique(_) => None,
         }
@@ -239,6 +259,34 @@ fn rising(batch: &RecordBatch, columns: &[&'static str]) -> Option<Breach> {
     })
 }
 
+fn moment_of_job(
+    batch: &RecordBatch,
+    column: &'static str,
+    job_id: &'static str,
+) -> Option<Breach> {
+    let moments = batch
+        .column_by_name(column)?
+        .as_primitive_opt::<TimestampMicrosecondType>()?;
+    let ids = batch.column_by_name(job_id)?.as_string_opt::<i32>()?;
+    let mut pairs = moments.iter().zip(ids).enumerate();
+    pairs.find_map(|(row, (moment, id))| {
+        let Ok(id) = id?.parse::<JobId>() else {
+            let reason = "is no job's id (a UUIDv7)".to_string();
+            return Some(Breach {
+                row,
+                column: job_id,
+                reason,
+            });
+        };
+        let moment = Timestamp::from_micros(moment?);
+        (moment.millis() != id.created_at().millis()).then(|| Breach {
+            row,
+            column,
+            reason: format!("{moment} is not {}, as `{job_id}` says", id.created_at()),
+        })
+    })
+}
+
 fn computed(
     batch: &RecordBatch,
     [column, one, other]: [&'static str; 3],
@@ -286,11 +334,7 @@ struct Unique {
 impl Checker {
     /// For the rows of `run_id` in `table`.
     pub(crate) fn new(table: Table, run_id: RunId) -> Result<Self, RowError> {
-        let of_rule = |rule: &Rule| match rule {
-            Rule::Unique(columns) => Some(*columns),
-            _ => None,
-        };
-        let columns = Rule::of(table).iter().find_map(of_rule);
+        let columns = table.unique_columns();
         let unique = columns.map(|columns| Unique::new(table, columns));
         Ok(Self {
             table,

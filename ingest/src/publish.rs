@@ -68,6 +68,16 @@ pub enum PublishError {
     /// A row breaks its table's contract.
     #[error(transparent)]
     Row(#[from] RowError),
+    /// Rows that publishing has no way for.
+    #[error("the spool of run {run_id} holds rows of `{table}` {how}")]
+    Rows {
+        /// The run.
+        run_id: RunId,
+        /// Whose rows.
+        table: Table,
+        /// What is wrong with how they are there.
+        how: &'static str,
+    },
     /// A row has a verdict that this release does not know.
     #[error(
         "run {run_id} of warehouse `{warehouse}` has a verdict that this release does not know; \
@@ -148,6 +158,7 @@ pub async fn publish(spool: Spool, store: &WarehouseStore) -> Result<Published, 
 
 impl Publisher<'_> {
     async fn publish_all(&self) -> Result<Published, PublishError> {
+        self.check_tags()?;
         let runs = open_or_create(self.store, Table::Runs).await?;
         if let Some(verdict) = self.verdict_in(&runs).await? {
             let jobs = open_or_create(self.store, Table::Jobs).await?;
@@ -164,7 +175,14 @@ impl Publisher<'_> {
         let tables = open_or_create_each(self.store, others).await?;
         let open = |table| DeltaTable::clone(&tables[&table]);
         let run = self.run_row()?;
-        self.check_rows(Table::Jobs, Tag::Final(Table::Jobs))?;
+        let jobs = self.check_rows(Table::Jobs, Tag::Final(Table::Jobs))?;
+        if jobs > 1 {
+            return Err(PublishError::Rows {
+                run_id: self.run_id,
+                table: Table::Jobs,
+                how: "more than one",
+            });
+        }
         // Every row is checked, and every file written, before anything is committed: a run of
         // which one row breaks the contract leaves nothing in the tables.
         let mut facts = Vec::new();
@@ -214,13 +232,41 @@ impl Publisher<'_> {
         files.finish().await.map_err(self.file_error(table))
     }
 
-    /// Holds rows that are not written yet to their table's contract.
-    fn check_rows(&self, table: Table, tag: Tag) -> Result<(), PublishError> {
-        let mut checker = Checker::new(table, self.run_id)?;
-        for batch in self.contents.batches(tag) {
-            checker.check(&batch?)?;
+    /// Refuses rows that would be left out, or be taken for those of an earlier attempt: the spool
+    /// would be removed with them.
+    fn check_tags(&self) -> Result<(), PublishError> {
+        let refuse = |table, how| {
+            Err(PublishError::Rows {
+                run_id: self.run_id,
+                table,
+                how,
+            })
+        };
+        for table in Table::ALL.iter().copied() {
+            let is_final = matches!(table, Table::Runs | Table::Jobs);
+            match [Tag::Facts(table), Tag::Final(table)].map(|tag| self.contents.has(tag)) {
+                [true, _] if is_final => return refuse(table, "before its end"),
+                [true, _] | [_, true] if !is_final && !table.per_run() => {
+                    return refuse(table, "which are about no run");
+                }
+                [true, true] => return refuse(table, "both before its end and at it"),
+                _ => {}
+            }
         }
         Ok(())
+    }
+
+    /// Holds rows that are not written yet to their table's contract.
+    /// Says how many they are.
+    fn check_rows(&self, table: Table, tag: Tag) -> Result<usize, PublishError> {
+        let mut checker = Checker::new(table, self.run_id)?;
+        let mut rows = 0;
+        for batch in self.contents.batches(tag) {
+            let batch = batch?;
+            checker.check(&batch)?;
+            rows += batch.num_rows();
+        }
+        Ok(rows)
     }
 
     /// The run's own row.

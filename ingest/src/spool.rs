@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 mod conform;
+mod error;
 mod extents;
 mod folders;
 mod frame;
@@ -20,6 +21,7 @@ mod manifest;
 mod segment;
 mod send;
 
+pub use error::SpoolError;
 pub use folders::{abandoned, list, sweep};
 pub use frame::Tag;
 pub use manifest::{Manifest, SPOOL_VERSION};
@@ -37,76 +39,6 @@ const HIDDEN: char = '.';
 const NEW: &str = ".new-";
 /// Folders whose rows are published begin so until they are deleted.
 const DONE: &str = ".done-";
-
-/// What can go wrong with a spool.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// The disk refused.
-    #[error("spool `{path}`: {action} failed")]
-    Io {
-        /// The spool's folder.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// A batch could not be written or read as Arrow.
-    #[error("spool `{path}`: rows of `{tag}` are no Arrow batch")]
-    Arrow {
-        /// The spool's folder.
-        path: PathBuf,
-        /// What the frame holds.
-        tag: String,
-        /// Arrow's reason.
-        source: ArrowError,
-    },
-    /// A later release wrote it.
-    #[error(
-        "spool `{path}` has layout {found}, and this release knows up to {SPOOL_VERSION}; \
-             publish it with the release that wrote it"
-    )]
-    Newer {
-        /// The spool's folder.
-        path: PathBuf,
-        /// Its layout.
-        found: u32,
-    },
-    /// A later release wrote frames of kinds that this one does not know.
-    #[error(
-        "spool `{path}` holds frames of a later release, {frames} in number and the first tagged \
-         `{tag}`; publish it with the release that wrote them"
-    )]
-    UnknownFrames {
-        /// The spool's folder.
-        path: PathBuf,
-        /// How many they are.
-        frames: u64,
-        /// The tag of the first.
-        tag: String,
-    },
-    /// Rows that were written are not there any more.
-    #[error(
-        "spool `{path}`: {bytes} bytes that were written cannot be read any more, so the disk or \
-         somebody changed them; nothing of the run is published, and the folder stays as it is"
-    )]
-    Damaged {
-        /// The spool's folder.
-        path: PathBuf,
-        /// How much is missing.
-        bytes: u64,
-    },
-    /// A column that may not be null is not in the spool.
-    #[error("spool `{path}`: rows of table `{table}` have no column `{column}`")]
-    Missing {
-        /// The spool's folder.
-        path: PathBuf,
-        /// The table.
-        table: Table,
-        /// The column.
-        column: String,
-    },
-}
 
 /// A run's spool, locked by this process.
 #[derive(Debug)]

@@ -54,8 +54,8 @@ pub enum StorageError {
     },
     /// Objects are overwritten where they should have been created once.
     #[error(
-        "the storage of warehouse `{warehouse}` overwrites objects that were to be created only \
-         where there is none"
+        "the storage of warehouse `{warehouse}` does not create objects only where there is none: \
+         it overwrites them, or refuses to"
     )]
     NoCondition {
         /// The warehouse.
@@ -244,11 +244,17 @@ impl WarehouseStore {
                     object_store::Error::NotImplemented { .. }
                     | object_store::Error::NotSupported { .. },
                 ) => break,
+                Err(source) if is_unsupported(&source) => break,
                 Err(source) => return Err(StorageError::Failed { warehouse, source }),
             }
         }
         Err(StorageError::NoCondition { warehouse })
     }
+}
+
+/// Whether a service says that it has no such request.
+fn is_unsupported(error: &object_store::Error) -> bool {
+    failure(error).is_some_and(|failure| failure.kind() == FailureKind::Unsupported)
 }
 
 fn path_of(location: &WarehouseLocation, url_path: &str) -> Path {

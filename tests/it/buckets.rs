@@ -171,8 +171,8 @@ fn refusals_are_told_without_credentials() {
         (
             "501 Not Implemented",
             "hidden-hidden-hidden",
-            "501",
-            "try it again later",
+            "does not create objects only where there is none",
+            "conditional writes",
         ),
     ] {
         let server = Refusing::start(status, body);
@@ -196,7 +196,7 @@ fn a_bucket_without_conditional_writes_is_refused() {
     let simulated = Simulated::quick(&place);
     let run = simulated.run(&["--warehouse", "s3://results/x"]);
     let refused = answer(&place, &server.variables(), &run);
-    refused.refuses(1, "overwrites objects", "conditional writes");
+    refused.refuses(1, "overwrites them", "conditional writes");
     assert_eq!(simulated.end()["completed"], json!(0));
 }
 

@@ -155,10 +155,9 @@ pub(crate) async fn look(
         }
     }
     if all_open {
-        checked.runs = rows::count_runs(snapshots).await?;
-        checked
-            .findings
-            .extend(rows::check(store, snapshots, retention).await?);
+        let (runs, wrong) = rows::check(store, snapshots, retention).await?;
+        checked.runs = runs;
+        checked.findings.extend(wrong);
     }
     Ok(checked)
 }

@@ -101,6 +101,18 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether storage, or what asks it, failed for now; the tables may be as they ought to be.
+    pub(crate) fn is_of_storage(&self) -> bool {
+        match self {
+            Self::Unreadable { help, .. } => help.is_some(),
+            Self::Storage { .. } | Self::Engine { .. } => true,
+            Self::NewerTable { .. }
+            | Self::Unsupported { .. }
+            | Self::Foreign { .. }
+            | Self::Denied { .. } => false,
+        }
+    }
+
     /// What to do about it, in one line.
     pub fn help(&self) -> String {
         match self {

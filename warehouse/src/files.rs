@@ -27,7 +27,7 @@ pub(crate) struct FileList {
     /// `null_count.c`, `partition.c`, ...
     actions: RecordBatch,
     /// Where each file lies in the object store.
-    paths: Vec<Path>,
+    paths: Arc<[Path]>,
 }
 
 /// Which runs a file holds.
@@ -46,7 +46,7 @@ impl FileList {
     pub(crate) fn none() -> Self {
         Self {
             actions: RecordBatch::new_empty(Arc::new(Schema::empty())),
-            paths: Vec::new(),
+            paths: Arc::default(),
         }
     }
 

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use plimsoll_ingest::{Table, WarehouseLocation, WarehouseStore, delta, storage};
+use tokio::time::Instant;
 
 use crate::engine::{Engine, WarehouseOptions};
 use crate::error::OpenError;
@@ -240,6 +241,7 @@ async fn under_lease(
     }
     let mut lease = Lease::take(&store, holder(), lasts).await?;
     let fence = Arc::new(AtomicU64::new(lease.fence()));
+    let mut renewed = Instant::now();
     let done = {
         let work = all_tables(&store, options, chore, Arc::clone(&fence));
         tokio::pin!(work);
@@ -247,9 +249,20 @@ async fn under_lease(
             tokio::select! {
                 done = &mut work => break done,
                 () = tokio::time::sleep(RENEW_EVERY) => {
-                    // Where it is lost the work is dropped: nothing is committed any more.
-                    lease.renew().await?;
-                    fence.store(lease.fence(), Ordering::Release);
+                    match lease.renew().await {
+                        Ok(()) => {
+                            renewed = Instant::now();
+                            fence.store(lease.fence(), Ordering::Release);
+                        }
+                        // Storage may answer before the lease expires.
+                        Err(error @ MaintenanceError::Storage { .. })
+                            if renewed.elapsed() + RENEW_EVERY < lasts =>
+                        {
+                            tracing::debug!(%error, "the lease is renewed later");
+                        }
+                        // Where it is lost the work is dropped: nothing is committed any more.
+                        Err(error) => return Err(error),
+                    }
                 }
             }
         }

@@ -90,12 +90,13 @@ impl Snapshots {
         self.generation
     }
 
-    /// Whether every table is open in both sets, and at the same version.
+    /// Whether every table is at the same version in both sets, or not open in either.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         self.exists == other.exists
             && Table::ALL.iter().all(|table| {
                 match (self.tables[table].get(), other.tables[table].get()) {
                     (Some(one), Some(other)) => one.is_same_as(other),
+                    (None, None) => true,
                     _ => false,
                 }
             })
@@ -104,8 +105,9 @@ impl Snapshots {
     /// The newest set: `runs` first, then every other table. Of tables that
     /// are open in `self`, only newer commits are read.
     ///
-    /// A table that this release cannot read does not stop the others: a
-    /// query that names it is told why.
+    /// A table that cannot be read does not stop the others: a query that names
+    /// it is told why. Only storage that does not answer does, since it may
+    /// answer the next time.
     pub(crate) async fn newest(&self) -> Result<Self, OpenError> {
         let runs = self.newer(Table::Runs).await?;
         let next = Self::empty(&self.store, &self.engine, runs.exists());
@@ -121,13 +123,12 @@ impl Snapshots {
         for (table, snapshot) in futures::future::join_all(opened).await {
             match snapshot {
                 Ok(snapshot) => next.set(table, snapshot),
-                Err(
-                    OpenError::NewerTable { .. }
-                    | OpenError::Unsupported { .. }
-                    | OpenError::Foreign { .. }
-                    | OpenError::Denied { .. },
-                ) => {}
-                Err(error) => return Err(error),
+                Err(error) if error.is_of_storage() => return Err(error),
+                Err(error) => {
+                    if self.tables[&table].get().is_some() {
+                        tracing::warn!(help = %error.help(), "{error}");
+                    }
+                }
             }
         }
         Ok(next)
@@ -368,6 +369,8 @@ mod tests {
         let newest = Arc::new(newest.expect("what may not be read stops nothing"));
         let rows = newest.rows("SELECT count(*) FROM stages", Vec::new()).await;
         assert_eq!(rows.expect("an answer").len(), 1);
+        let again = newest.newest().await.expect("nor the next set");
+        assert!(again.is_same_as(&newest), "what was answered stays good");
         let denied = newest.snapshot(Table::Requests).await;
         assert!(
             matches!(denied, Err(OpenError::Denied { .. })),

@@ -1,8 +1,8 @@
 //! The rules of each table.
 
 use super::Rule::{
-    self, Difference, Filled, Implies, JsonArray, JsonObject, NotNegative, Rising, Share, Sketch,
-    Sum, Unique, Word,
+    self, Difference, Filled, Implies, JsonArray, JsonObject, MomentOfJob, NotNegative, Rising,
+    Share, Sketch, Sum, Unique, Word,
 };
 use crate::table::Table;
 use crate::verdict::Verdict;
@@ -56,7 +56,7 @@ pub(super) fn of(table: Table) -> &'static [Rule] {
 }
 
 const JOBS: &[Rule] = &[
-    Filled("job_id"),
+    MomentOfJob("queued_at", "job_id"),
     Word("verdict", words_of!(Verdict)),
     Word("trigger", words_of!(Trigger)),
     JsonObject("spec"),

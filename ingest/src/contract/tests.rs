@@ -1,9 +1,10 @@
 //! Each rule refuses what it names, by column and row, and nothing else.
 
+use arrow::datatypes::TimeUnit;
+
 use super::*;
 use crate::row::TableRow;
 use crate::table::{ChunksRow, EnvelopeRow, JobRow, RequestRow, RunRow, ScoreRow, StageRow};
-use crate::time::Timestamp;
 
 fn run_id() -> RunId {
     RunId::from_digest(Timestamp::from_micros(1_767_268_800_000_000), [7; 10])
@@ -240,6 +241,11 @@ fn every_rule_is_about_columns_of_its_table() {
                     is(flag, &[DataType::Boolean]);
                     is(column, &[DataType::Utf8]);
                 }
+                Rule::MomentOfJob(column, job_id) => {
+                    let micros = TimeUnit::Microsecond;
+                    is(column, &[DataType::Timestamp(micros, Some("UTC".into()))]);
+                    is(job_id, &[DataType::Utf8]);
+                }
                 Rule::Unique(columns) => columns.iter().for_each(|name| {
                     kind(*table, name);
                     let sorted = table.sort_columns().contains(name) || *name == "run_id";
@@ -262,8 +268,9 @@ fn other_tables_are_held_to_their_rules_too() {
         tokens: None,
     };
     assert!(wrong(&[chunks(1), chunks(1)]).contains("twice"));
+    let job_id = JobId::new(id.created_at());
     let job = JobRow {
-        job_id: "j".to_string(),
+        job_id: job_id.to_string(),
         spec: "no JSON".to_string(),
         verdict: "passed".to_string(),
         triggered_by: String::new(),
@@ -276,7 +283,27 @@ fn other_tables_are_held_to_their_rules_too() {
         finished_at: id.created_at(),
         runs: 1,
     };
-    assert!(wrong(&[job]).contains("`spec`, row 0: is no JSON object"));
+    assert!(wrong(std::slice::from_ref(&job)).contains("`spec`, row 0: is no JSON object"));
+    let job = JobRow {
+        spec: "{}".to_string(),
+        ..job
+    };
+    assert_eq!(wrong(std::slice::from_ref(&job)), "");
+    let later = Timestamp::from_micros(id.created_at().micros() + 1_000);
+    let requeued = JobRow {
+        queued_at: later,
+        ..job.clone()
+    };
+    let said = format!(
+        "`queued_at`, row 0: {later} is not {}, as `job_id` says",
+        id.created_at()
+    );
+    assert!(wrong(&[requeued]).contains(&said));
+    let named = JobRow {
+        job_id: "nightly".to_string(),
+        ..job
+    };
+    assert!(wrong(&[named]).contains("`job_id`, row 0: is no job's id (a UUIDv7)"));
     let score = |value| ScoreRow {
         run_id: id,
         run_key: id.run_key(),

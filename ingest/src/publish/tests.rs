@@ -14,6 +14,7 @@ use crate::spool::Manifest;
 use crate::table::{ChunksRow, JobRow, StageRow};
 
 mod again;
+mod refused;
 mod torn;
 
 struct Place {
@@ -49,6 +50,23 @@ fn run_row(run_id: RunId, task_id: Option<TaskId>, verdict: Verdict) -> RunRow {
     row.task_id = task_id.map(|id| id.to_string());
     row.verdict = verdict.to_string();
     row
+}
+
+fn job_row(job_id: JobId, at: Timestamp) -> JobRow {
+    JobRow {
+        job_id: job_id.to_string(),
+        spec: "{}".into(),
+        verdict: Verdict::Passed.to_string(),
+        triggered_by: "test".into(),
+        trigger: "manual".into(),
+        schedule_id: None,
+        change: None,
+        labels: "{}".into(),
+        queued_at: at,
+        started_at: None,
+        finished_at: at,
+        runs: 1,
+    }
 }
 
 fn spool(
@@ -89,20 +107,7 @@ fn spool(
     let runs = RunRow::to_batch(&[run_row(run_id, task_id, verdict)]).expect("batch");
     let mut finals = vec![(Table::Runs, runs)];
     if let Some(job_id) = job_id {
-        let job = JobRow {
-            job_id: job_id.to_string(),
-            spec: "{}".into(),
-            verdict: verdict.to_string(),
-            triggered_by: "test".into(),
-            trigger: "manual".into(),
-            schedule_id: None,
-            change: None,
-            labels: "{}".into(),
-            queued_at: run_id.created_at(),
-            started_at: None,
-            finished_at: run_id.created_at(),
-            runs: 1,
-        };
+        let job = job_row(job_id, job_id.created_at());
         finals.push((Table::Jobs, JobRow::to_batch(&[job]).expect("batch")));
     }
     finals.push((Table::Stages, StageRow::to_batch(&[]).expect("batch")));

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::Field;
 
 use super::{SpoolError, Tag};
@@ -14,7 +14,7 @@ use crate::table::Table;
 /// The rows of a frame of `tag` with exactly the columns of `table`.
 ///
 /// # Errors
-/// A column that may not be null is missing, or a column has another type.
+/// A column that may not be null is missing or null, or a column has another type.
 pub(super) fn conform(
     folder: &Path,
     tag: Tag,
@@ -24,7 +24,16 @@ pub(super) fn conform(
     let schema = table.arrow_schema();
     let column = |field: &Field| -> Result<ArrayRef, SpoolError> {
         match batch.column_by_name(field.name()) {
-            Some(column) => Ok(column.clone()),
+            Some(column) => match difference(column, field) {
+                None => Ok(column.clone()),
+                Some((row, reason)) => Err(SpoolError::Column {
+                    path: folder.to_path_buf(),
+                    table,
+                    column: field.name().clone(),
+                    row: row.map_or_else(String::new, |row| format!(", row {row}")),
+                    reason,
+                }),
+            },
             None if field.is_nullable() => Ok(new_null_array(field.data_type(), batch.num_rows())),
             None => Err(SpoolError::Missing {
                 path: folder.to_path_buf(),
@@ -42,4 +51,17 @@ pub(super) fn conform(
         tag: tag.to_string(),
         source,
     })
+}
+
+/// What keeps a column from being the one of `field`, and in which row.
+fn difference(column: &ArrayRef, field: &Field) -> Option<(Option<usize>, String)> {
+    let (found, expected) = (column.data_type(), field.data_type());
+    if !found.equals_datatype(expected) {
+        return Some((None, format!("is {found}, expected {expected}")));
+    }
+    if field.is_nullable() {
+        return None;
+    }
+    let row = (0..column.len()).find(|row| column.is_null(*row))?;
+    Some((Some(row), "is null".to_string()))
 }

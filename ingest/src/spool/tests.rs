@@ -1,8 +1,10 @@
 //! What a spool promises, tried on real folders.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, Int32Array, Int64Array};
+use arrow::datatypes::{Field, Schema};
 
 use super::*;
 use crate::id::RunId;
@@ -313,6 +315,46 @@ fn a_column_that_may_not_be_null_is_missed_by_name() {
     let refused = contents.batches(tag).next().expect("one");
     let message = refused.expect_err("no `at_ns`").to_string();
     assert!(message.contains("have no column `at_ns`"), "{message}");
+}
+
+#[test]
+fn values_of_another_type_and_nulls_are_named() {
+    let root = tempfile::tempdir().expect("root");
+    let tag = Tag::Facts(Table::Chunks);
+    let changed = |column: &str, values: ArrayRef| {
+        let rows = without(&chunks(0..3), column);
+        let mut columns: Vec<_> = rows.schema().fields().iter().cloned().collect();
+        columns.push(Arc::new(Field::new(
+            column,
+            values.data_type().clone(),
+            true,
+        )));
+        let mut arrays = rows.columns().to_vec();
+        arrays.push(values);
+        RecordBatch::try_new(Arc::new(Schema::new(columns)), arrays).expect("rows")
+    };
+    for (rows, said) in [
+        (
+            changed("request_id", Arc::new(Int32Array::from(vec![0, 1, 2]))),
+            "column `request_id`: is Int32, expected Int64",
+        ),
+        (
+            changed(
+                "request_id",
+                Arc::new(Int64Array::from(vec![Some(0), None, None])),
+            ),
+            "column `request_id`, row 1: is null",
+        ),
+    ] {
+        let mut spool = Spool::create(root.path(), manifest()).expect("create");
+        spool.append(tag, &rows).expect("append");
+        let contents = spool.contents().expect("contents");
+        let refused = contents.batches(tag).next().expect("one");
+        let message = refused
+            .expect_err("not what the table asks for")
+            .to_string();
+        assert!(message.contains(said), "{message}");
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub enum FailureKind {
     Slow,
     /// It is overloaded, or broken for now.
     Busy,
+    /// It does not do what it was asked for.
+    Unsupported,
     /// Anything else.
     Other,
 }
@@ -76,6 +78,7 @@ impl FailureKind {
                  GOOGLE_BASE_URL)"
             }
             Self::Slow | Self::Busy => "try it again later",
+            Self::Unsupported => "use other storage, or a later release of that server",
             Self::Other => "check the bucket, the endpoint and the credentials",
         }
     }
@@ -99,6 +102,7 @@ impl FailureKind {
             "PermanentRedirect" | "AuthorizationHeaderMalformed" => Self::Region,
             "RequestTimeTooSkewed" | "RequestExpired" => Self::Clock,
             "SlowDown" | "ServiceUnavailable" | "InternalError" | "ServerBusy" => Self::Busy,
+            "NotImplemented" => Self::Unsupported,
             _ => return None,
         })
     }
@@ -108,6 +112,7 @@ impl FailureKind {
             401 => Self::WrongCredentials,
             403 => Self::Denied,
             408 | 504 => Self::Slow,
+            501 => Self::Unsupported,
             429 | 500..=599 => Self::Busy,
             _ => return None,
         })

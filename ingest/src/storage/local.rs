@@ -10,7 +10,8 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt as _, TryFutureExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -18,6 +19,10 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
     UploadPart,
 };
+
+mod after;
+
+use after::few_after;
 
 /// Local files, each synced with its folder before a write is acknowledged.
 ///
@@ -208,14 +213,26 @@ impl ObjectStore for DurableLocal {
         self.inner.list(prefix)
     }
 
-    /// What lies before the offset is not looked at: a log may have thousands of commits, and its
-    /// newest are asked for at each refresh.
+    /// What lies before the offset is not looked at, not even made a path of: a log may have thousands
+    /// of commits, and its newest are asked for at each refresh.
     fn list_with_offset(
         &self,
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        let inner = Arc::clone(&self.inner);
+        let (prefix, offset) = (prefix.cloned(), offset.clone());
+        let listed = async move {
+            let few = match &prefix {
+                Some(prefix) => few_after(&inner, prefix, &offset).await?,
+                None => None,
+            };
+            Ok::<_, Error>(match few {
+                Some(few) => stream::iter(few).map(Ok).boxed(),
+                None => inner.list_with_offset(prefix.as_ref(), &offset),
+            })
+        };
+        listed.try_flatten_stream().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -91,7 +91,7 @@ impl Waiting {
             schedule_id: None,
             change: None,
             labels: "{}".to_string(),
-            queued_at: at,
+            queued_at: self.job_id.created_at(),
             started_at: None,
             finished_at: at,
             runs: 1,

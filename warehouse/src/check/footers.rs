@@ -18,7 +18,7 @@ const AT_ONCE: usize = 8;
 /// Bytes of a file's end that are read at first: the whole footer, mostly.
 const TAIL: u64 = 64 << 10;
 
-const RESTORE: &str = "restore the file from a copy of the storage, or take its run out with a \
+pub(super) const RESTORE: &str = "restore the file from a copy of the storage, or take its run out with a \
     tool for Delta tables";
 
 /// What is wrong with the files of a table.

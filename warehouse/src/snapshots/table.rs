@@ -12,17 +12,24 @@ use plimsoll_ingest::{Table, WarehouseLocation, WarehouseStore};
 
 use crate::error::{OpenError, chain};
 use crate::files::FileList;
+use crate::maintenance::commit;
 use crate::provider::TableColumns;
 
 /// A table at one version, or its absence.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TableSnapshot {
     table: Table,
     /// `None` where the warehouse has no such table (yet).
     delta: Option<DeltaTable>,
+    /// The version at which all of it was read, and not what was new.
+    read_at: u64,
     columns: TableColumns,
     files: FileList,
 }
+
+/// After so many commits all of a table is read anew. Delta keeps what each commit said of files in
+/// a batch of its own, and looks into each at every refresh; a checkpoint says it all in one.
+const COMMITS_READ_ANEW: u64 = 100;
 
 impl TableSnapshot {
     /// The table's newest version.
@@ -35,7 +42,7 @@ impl TableSnapshot {
         }
     }
 
-    /// The table's newest version, by reading only the commits after this one.
+    /// The table's newest version, mostly by reading only the commits after this one.
     pub(crate) async fn newer(&self, store: &WarehouseStore) -> Result<Self, OpenError> {
         let Some(mut delta) = self.delta.clone() else {
             return Self::open(store, self.table).await;
@@ -43,9 +50,24 @@ impl TableSnapshot {
         let location = store.location();
         let unreadable = |error| unreadable(self.table, location, &error);
         delta.update_state().await.map_err(unreadable)?;
+        if delta.version() == Some(self.version()) {
+            return Ok(self.clone());
+        }
+        let version = delta.version().unwrap_or_default();
+        if version.saturating_sub(self.read_at) >= COMMITS_READ_ANEW {
+            // Without one it would be as many batches as before.
+            let summed_up = commit::last_checkpoint(store, self.table).await;
+            if summed_up.is_ok_and(|version| version > self.read_at) {
+                return Self::open(store, self.table).await;
+            }
+        }
         delta::check(location, self.table, &delta)
             .map_err(|error| from_ingest(self.table, location, error))?;
-        Self::of(location, self.table, delta)
+        let newer = Self::of(location, self.table, delta)?;
+        Ok(Self {
+            read_at: self.read_at,
+            ..newer
+        })
     }
 
     /// The table as `delta` has it.
@@ -71,6 +93,7 @@ impl TableSnapshot {
         let columns = TableColumns::new(schema, partitions);
         Ok(Self {
             table,
+            read_at: delta.version().unwrap_or_default(),
             delta: Some(delta),
             columns,
             files,
@@ -82,6 +105,7 @@ impl TableSnapshot {
         Self {
             table,
             delta: None,
+            read_at: 0,
             columns,
             files: FileList::none(),
         }
@@ -213,5 +237,77 @@ fn unreadable(
         location,
         reason,
         help: storage::help(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use deltalake_core::checkpoints::create_checkpoint;
+    use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+    use deltalake_core::kernel::{Action, Add};
+    use deltalake_core::protocol::{DeltaOperation, SaveMode};
+    use object_store::path::Path;
+
+    use super::*;
+
+    const TABLE: Table = Table::Stages;
+
+    /// Commits a file that is said to be there.
+    async fn commit(delta: &mut DeltaTable, name: u64) {
+        let file = Add {
+            path: format!("part-{name}.parquet"),
+            stats: Some(r#"{"numRecords":0}"#.to_string()),
+            data_change: true,
+            ..Add::default()
+        };
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: None,
+            predicate: None,
+        };
+        let properties = CommitProperties::default().with_create_checkpoint(false);
+        let state = delta.snapshot().expect("a table");
+        let committed = CommitBuilder::from(properties)
+            .with_actions(vec![Action::Add(file)])
+            .build(Some(state), delta.log_store(), operation)
+            .await;
+        committed.expect("committed");
+        delta.update_state().await.expect("read");
+    }
+
+    fn paths(snapshot: &TableSnapshot) -> HashSet<Path> {
+        let files = snapshot.files();
+        (0..files.len())
+            .map(|file| files.path(file).clone())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn what_many_commits_said_is_read_anew_where_it_is_summed_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let location = WarehouseLocation::parse(&folder.path().display().to_string());
+        let store = WarehouseStore::connect(&location.expect("a path")).expect("local files");
+        let delta = delta::open_or_create(&store, TABLE).await;
+        let mut delta = delta.expect("a table");
+        let first = TableSnapshot::open(&store, TABLE).await.expect("opened");
+        for name in 1..=COMMITS_READ_ANEW {
+            commit(&mut delta, name).await;
+        }
+        let unsummed = first.newer(&store).await.expect("newer");
+        assert_eq!((unsummed.version(), unsummed.read_at), (100, 0));
+        create_checkpoint(&delta, None).await.expect("summed up");
+        let same = unsummed.newer(&store).await.expect("no newer");
+        assert_eq!((same.version(), same.read_at), (100, 0));
+        commit(&mut delta, 101).await;
+        let anew = same.newer(&store).await.expect("newer");
+        assert_eq!((anew.version(), anew.read_at), (101, 101));
+        commit(&mut delta, 102).await;
+        let last = anew.newer(&store).await.expect("newer");
+        assert_eq!((last.version(), last.read_at), (102, 101));
+        let opened = TableSnapshot::open(&store, TABLE).await.expect("opened");
+        assert_eq!(paths(&last), paths(&opened));
+        assert_eq!(paths(&last).len(), 102);
     }
 }

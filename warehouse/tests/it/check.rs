@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use plimsoll_ingest::{RunId, Table};
+use plimsoll_ingest::{CaseRow, RequestRow, RunId, RunRow, Table};
 use plimsoll_warehouse::{Checked, Chore, Retention, Severity, WarehouseOptions, check, maintain};
 
-use crate::place::{Place, at, id, request, run, stage};
+use crate::place::{Place, at, blank, envelope, id, request, run, stage, tick};
 
 async fn checked(place: &Place) -> Checked {
     let options = WarehouseOptions {
@@ -169,7 +169,7 @@ async fn runs_that_are_not_whole_or_there_twice_are_named() {
         format!("reports.runs: run {run_id} is there 2 times"),
         format!("raw.requests: stage 0 of run {run_id} has 3 rows of 2 requests that it sent"),
         format!(
-            "raw.requests: run with key {} has 3 requests, and 2 of them are different",
+            "raw.requests: run with key {} has 3 rows, and 2 different request_id",
             run_id.run_key()
         ),
     ] {
@@ -179,6 +179,131 @@ async fn runs_that_are_not_whole_or_there_twice_are_named() {
         found.iter().filter(|line| line.contains("2 times")).count(),
         1
     );
+}
+
+/// Every table has something that tells a run's rows apart, or nothing that must.
+#[tokio::test]
+async fn rows_that_are_there_twice_are_found_in_every_table() {
+    let place = Place::new();
+    let run_id = measured(&place, 1).await;
+    let case = CaseRow {
+        case_id: "tools/two".into(),
+        ..blank(run_id)
+    };
+    for _ in 0..2 {
+        place.append(&[envelope(run_id)]).await;
+        place.append(&[stage(run_id, 7, "steady")]).await;
+        place.append(&[tick(run_id, 3)]).await;
+        place.append(std::slice::from_ref(&case)).await;
+    }
+    let found = broken(&checked(&place).await);
+    let key = run_id.run_key();
+    let said = [
+        format!("reports.envelopes: run with key {key} has 2 rows, and 1 different run_id"),
+        format!("reports.stages: run with key {key} has 3 rows, and 2 different stage"),
+        format!("reports.ticks: run with key {key} has 2 rows, and 1 different at_ns"),
+        format!("raw.cases: run with key {key} has 2 rows, and 1 different case_id"),
+    ];
+    assert_eq!(found, said);
+}
+
+/// More requests than the memory could tell apart at once are looked at a few runs at a time.
+#[tokio::test]
+async fn any_number_of_requests_is_looked_at_in_little_memory() {
+    let place = Place::new();
+    let mut rows = Vec::new();
+    for fill in 1..=30 {
+        let run_id = id(at(1, 0), fill);
+        let first = request(run_id, 0);
+        rows.extend((0..5_000).map(|request_id| RequestRow {
+            request_id,
+            ..first.clone()
+        }));
+        place.append(&[run(run_id, "m")]).await;
+        let sent = plimsoll_ingest::StageRow {
+            sent: 5_000,
+            ok: 5_000,
+            ..stage(run_id, 0, "steady")
+        };
+        place.append(&[sent]).await;
+    }
+    let again = rows[rows.len() - 1].clone();
+    rows.push(again);
+    place.append(&rows).await;
+    let options = WarehouseOptions {
+        threads: 2,
+        memory_limit: 16 << 20,
+        spill_limit: 1,
+        ..WarehouseOptions::default()
+    };
+    let checked = check(&place.location, options, Retention::default()).await;
+    let found = broken(&checked.expect("it can be looked at"));
+    let key = rows[rows.len() - 1].run_key;
+    let twice =
+        format!("raw.requests: run with key {key} has 5001 rows, and 5000 different request_id");
+    assert_eq!(found, [twice]);
+}
+
+/// What was put together is in one file, which readers open to see which runs there are.
+#[tokio::test]
+async fn runs_in_one_file_that_cannot_be_read_are_a_finding() {
+    type Change = fn(&PathBuf);
+    let cases: [(Change, &str); 2] = [
+        (
+            |file| std::fs::remove_file(file).expect("removed"),
+            "is missing",
+        ),
+        (
+            |file| {
+                let mut bytes = std::fs::read(file).expect("bytes");
+                // Past the magic number; the footer is at the end.
+                bytes[4..200].fill(0xff);
+                std::fs::write(file, bytes).expect("written");
+            },
+            "reports.runs: rows cannot be read",
+        ),
+    ];
+    for (change, said) in cases {
+        let place = Place::new();
+        let (one, other) = (id(at(1, 0), 1), id(at(1, 1), 2));
+        place.append(&[tick(one, 1)]).await;
+        place.append(&[run(one, "m"), run(other, "m")]).await;
+        change(&file_of(&place, Table::Runs));
+        let found = broken(&checked(&place).await);
+        assert!(found.iter().any(|line| line.contains(said)), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_rows_are_lost_is_named() {
+    let place = Place::new();
+    let (functional, performance) = (id(at(1, 0), 1), id(at(1, 1), 2));
+    let of_cases = RunRow {
+        cases_total: Some(2),
+        ..run(functional, "m")
+    };
+    let of_stages = RunRow {
+        headline_stage: Some(1),
+        ..run(performance, "m")
+    };
+    place.append(&[of_cases, of_stages]).await;
+    place.append(&[blank::<CaseRow>(functional)]).await;
+    place.append(&[stage(performance, 0, "steady")]).await;
+    let of_another = RequestRow {
+        stage: 2,
+        ..request(performance, 0)
+    };
+    place.append(&[of_another]).await;
+    let found = broken(&checked(&place).await);
+    let said = [
+        format!(
+            "reports.stages: stage 1 of run {performance}, which its headline is about, is not \
+             there"
+        ),
+        format!("reports.stages: stage 2 of run {performance}, which has requests, is not there"),
+        format!("raw.cases: run {functional} has 1 rows of 2 cases"),
+    ];
+    assert_eq!(found, said);
 }
 
 #[tokio::test]

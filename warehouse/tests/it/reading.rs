@@ -10,7 +10,7 @@ use deltalake_core::operations::create::CreateBuilder;
 use plimsoll_ingest::{RunRow, Table, TableRow, delta};
 use plimsoll_warehouse::{OpenError, QueryError};
 
-use crate::place::{Place, answer, append_batch, at, failure, id, run, tick};
+use crate::place::{Place, answer, append_batch, at, failure, id, request, run, tick};
 
 #[tokio::test]
 async fn a_place_without_a_warehouse_sees_every_table_empty_and_creates_nothing() {
@@ -206,6 +206,36 @@ async fn a_table_that_becomes_newer_is_refused_from_the_next_set_on() {
     assert!(
         matches!(refused, Err(OpenError::NewerTable { .. })),
         "{refused:?}"
+    );
+}
+
+/// Somebody wrote into a table's log by hand.
+#[tokio::test]
+async fn a_table_whose_log_is_broken_stops_nobody_else() {
+    let place = Place::new();
+    let seen = id(at(1, 0), 1);
+    place.append(&[tick(seen, 1)]).await;
+    place.append(&[request(seen, 0)]).await;
+    place.append(&[run(seen, "m")]).await;
+    let warehouse = place.open().await;
+    warehouse.refresh().await.expect("all tables are open");
+    let log = place
+        .warehouse()
+        .join(Table::Requests.path())
+        .join("_delta_log");
+    std::fs::write(log.join(format!("{:020}.json", 2)), "no commit").expect("written");
+    place.append(&[run(id(at(1, 1), 2), "m")]).await;
+    warehouse.refresh().await.expect("one table stops nobody");
+    assert_eq!(answer(&warehouse, "SELECT count(*) FROM runs").await, "2");
+    assert_eq!(answer(&warehouse, "SELECT count(*) FROM ticks").await, "1");
+    let error = failure(&warehouse, "SELECT count(*) FROM requests").await;
+    assert!(error.to_string().contains("`raw.requests`"), "{error}");
+    // Mended, it is read again.
+    std::fs::remove_file(log.join(format!("{:020}.json", 2))).expect("removed");
+    warehouse.refresh().await.expect("all of it");
+    assert_eq!(
+        answer(&warehouse, "SELECT count(*) FROM requests").await,
+        "1"
     );
 }
 

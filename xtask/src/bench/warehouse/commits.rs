@@ -2,15 +2,16 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::service::{Asked, Service};
 use super::timing::quantile;
-use super::{Args, Bound, Programs, figures, table};
+use super::{Args, Bound, Programs, figures, http, table};
 
 /// So often it is looked at what opening and refreshing take.
 const PARTS: usize = 10;
@@ -20,6 +21,9 @@ const MAINTAINED: usize = 100;
 
 /// Runs of each part after whose publication, one by one, the warehouse is refreshed.
 const SINGLE: usize = 10;
+
+/// A run that the service does not see after so long is not waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a process is started that opens the warehouse.
 const OPENED: usize = 5;
@@ -39,6 +43,8 @@ struct Part {
     commits: u64,
     files: u64,
     publish_ms: f64,
+    /// The longest until the service answered with a run that was published.
+    visible_ms: f64,
     open_ms: f64,
     refresh_ms: f64,
     resident_mb: f64,
@@ -67,8 +73,16 @@ impl Programs {
         // The first part begins with an empty warehouse.
         let (early, late) = (&parts[1], &parts[PARTS - 1]);
         let growth = |of: fn(&Part) -> f64| Some(of(late) / of(early));
+        let visible = parts.iter().map(|part| part.visible_ms);
+        let visible = visible.fold(0.0, f64::max);
         let of = |what: &str| format!("{what}, last part over the second");
         Ok(vec![
+            Bound::at_most(
+                "a published run is visible within",
+                Some(visible),
+                2_000.0,
+                " ms",
+            ),
             Bound::at_most(of("opening"), growth(|part| part.open_ms), 1.5, ""),
             Bound::at_most(of("refreshing"), growth(|part| part.refresh_ms), 1.5, ""),
             Bound::at_most(
@@ -103,12 +117,16 @@ impl Programs {
         }
         reader.ask::<Refreshed>("")?;
         let (mut publish_ms, mut refresh_ms, mut open_ms) = (vec![], vec![], vec![]);
+        let mut visible_ms: f64 = 0.0;
         let mut commits = 0;
         for _ in 0..SINGLE {
             let began = Instant::now();
             commits = publisher.ask::<Published>("1")?.published;
-            publish_ms.push(began.elapsed().as_secs_f64() * 1e3);
+            let published = Instant::now();
+            publish_ms.push((published - began).as_secs_f64() * 1e3);
             refresh_ms.push(reader.ask::<Refreshed>("")?.refresh_ms);
+            let visible = until_visible(service, commits, published)?;
+            visible_ms = visible_ms.max(visible.as_secs_f64() * 1e3);
         }
         for _ in 0..OPENED {
             let began = Instant::now();
@@ -132,6 +150,7 @@ impl Programs {
             commits,
             files: told["files"].as_u64().context("check counts files")?,
             publish_ms: quantile(&publish_ms, 0.5),
+            visible_ms,
             open_ms: quantile(&open_ms, 0.5),
             refresh_ms: quantile(&refresh_ms, 0.5),
             resident_mb: service.resident_mb()?,
@@ -139,14 +158,32 @@ impl Programs {
     }
 }
 
+/// How long after `published` the service answers with as many runs.
+fn until_visible(service: &Service, runs: u64, published: Instant) -> Result<Duration> {
+    let body = json!({"sql": "SELECT count(*) AS runs FROM runs"}).to_string();
+    loop {
+        let (status, answer) = http::post(service.address(), "/api/v1/sql", &body)?;
+        let passed = published.elapsed();
+        let seen = serde_json::from_str::<Value>(&answer).context("serve answers in JSON")?;
+        if seen["rows"][0]["runs"].as_u64() == Some(runs) {
+            return Ok(passed);
+        }
+        if passed > PATIENCE {
+            bail!("{runs} runs are published, and the service answers {status}: {answer}");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn print_parts(parts: &[Part]) {
-    let rows: Vec<[String; 6]> = parts
+    let rows: Vec<[String; 7]> = parts
         .iter()
         .map(|part| {
             [
                 part.commits.to_string(),
                 part.files.to_string(),
                 figures(part.publish_ms),
+                figures(part.visible_ms),
                 figures(part.open_ms),
                 figures(part.refresh_ms),
                 figures(part.resident_mb),
@@ -157,6 +194,7 @@ fn print_parts(parts: &[Part]) {
         "commits of `runs`",
         "files",
         "publish a run, ms",
+        "visible, at most, ms",
         "open, ms",
         "refresh, ms",
         "service resident, MB",

@@ -1,0 +1,141 @@
+//! The newest of many files in one folder.
+
+use std::fs;
+use std::io;
+use std::path::Path as FilePath;
+
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{Error, ObjectMeta, ObjectStoreExt as _, Result};
+
+use super::{blocking, failed};
+
+/// What lies in a folder after the offset, in order; `None` where it is much, or not only plain files.
+pub(super) async fn few_after(
+    inner: &LocalFileSystem,
+    folder: &Path,
+    offset: &Path,
+) -> Result<Option<Vec<ObjectMeta>>> {
+    let Some(after) = offset.prefix_match(folder).and_then(|mut parts| {
+        let after = parts.next()?.as_ref().to_string();
+        parts.next().is_none().then_some(after)
+    }) else {
+        return Ok(None);
+    };
+    let Ok(place) = inner.path_to_filesystem(folder) else {
+        return Ok(None);
+    };
+    let names = blocking(move || {
+        let names = names_after(&place, &after);
+        names.map_err(|source| failed(&place, &source))
+    });
+    let Some(names) = names.await?.filter(|names| names.len() <= FEW) else {
+        return Ok(None);
+    };
+    let mut few = Vec::with_capacity(names.len());
+    for name in names {
+        match inner.head(&folder.clone().join(name)).await {
+            Ok(object) => few.push(object),
+            // Gone since.
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(few))
+}
+
+/// So many are looked at one by one.
+const FEW: usize = 64;
+
+/// The names of files after `after`, in order; `None` where there is anything but files whose names
+/// are the objects' names.
+fn names_after(folder: &FilePath, after: &str) -> io::Result<Option<Vec<String>>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_type()?.is_file() {
+            return Ok(None);
+        }
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else {
+            return Ok(None);
+        };
+        let is_staged = name
+            .split_once('#')
+            .is_some_and(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
+        if name <= after || is_staged {
+            continue;
+        }
+        if !name.bytes().all(is_plain) {
+            return Ok(None);
+        }
+        names.push(name.to_string());
+    }
+    names.sort_unstable();
+    Ok(Some(names))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt as _;
+    use object_store::ObjectStore as _;
+
+    use super::super::DurableLocal;
+    use super::*;
+
+    fn in_folder(folder: &FilePath, name: &str) -> Path {
+        Path::from_absolute_path(folder.join(name)).expect("an absolute path")
+    }
+
+    /// Whatever lies there, the same is listed as by a look at everything.
+    #[tokio::test]
+    async fn what_comes_after_a_name_is_listed_with_little_and_with_much() {
+        let folder = tempfile::tempdir().expect("folder");
+        let log = folder.path().join("log");
+        fs::create_dir(&log).expect("made");
+        for commit in 0..200 {
+            fs::write(log.join(format!("{commit:04}.json")), "commit").expect("written");
+        }
+        fs::write(log.join("0199.json#0001"), "half").expect("staged");
+        let store = DurableLocal::default();
+        let prefix = in_folder(folder.path(), "log");
+        let both = async |offset: &Path| {
+            let ours = store.list_with_offset(Some(&prefix), offset);
+            let all = store.inner.list_with_offset(Some(&prefix), offset);
+            let ours: Vec<ObjectMeta> = ours.try_collect().await.expect("listed");
+            let mut all: Vec<ObjectMeta> = all.try_collect().await.expect("listed");
+            all.sort_by(|one, other| one.location.cmp(&other.location));
+            (ours, all)
+        };
+        for (after, count) in [("0197.json", 2), ("0199.json", 0), ("0198", 2), ("9", 0)] {
+            let (ours, all) = both(&in_folder(folder.path(), &format!("log/{after}"))).await;
+            assert_eq!((ours.len(), &ours), (count, &all), "{after}");
+        }
+        // Much of it, from elsewhere, and with what is no file of its name.
+        let from_start = in_folder(folder.path(), "log/0000.json");
+        let (mut ours, all) = both(&from_start).await;
+        ours.sort_by(|one, other| one.location.cmp(&other.location));
+        assert_eq!((ours.len(), ours), (199, all));
+        assert_eq!(both(&in_folder(folder.path(), "k")).await.0.len(), 200);
+        let last = in_folder(folder.path(), "log/0198.json");
+        for odd in ["log/more/0200.json", "log/0200 %.json"] {
+            let odd = folder.path().join(odd);
+            fs::create_dir_all(odd.parent().expect("a folder")).expect("made");
+            fs::write(&odd, "commit").expect("written");
+            let (mut ours, all) = both(&last).await;
+            ours.sort_by(|one, other| one.location.cmp(&other.location));
+            assert!(ours.len() > 1, "{ours:?}");
+            assert_eq!(ours, all);
+        }
+        let missing = in_folder(folder.path(), "none");
+        let nothing = store.list_with_offset(Some(&missing), &in_folder(folder.path(), "none/1"));
+        let nothing: Vec<ObjectMeta> = nothing.try_collect().await.expect("nothing");
+        assert!(nothing.is_empty());
+    }
+}
