@@ -44,8 +44,8 @@ pub(super) async fn few_after(
     Ok(Some(few))
 }
 
-/// So many are looked at one by one.
-const FEW: usize = 64;
+/// So many are looked at one by one: what a log has since it was last summed up.
+const FEW: usize = 256;
 
 /// The names of files after `after`, in order; `None` where there is anything but files whose names
 /// are the objects' names.
@@ -66,9 +66,9 @@ fn names_after(folder: &FilePath, after: &str) -> io::Result<Option<Vec<String>>
         let Some(name) = name.to_str() else {
             return Ok(None);
         };
-        let is_staged = name
-            .split_once('#')
-            .is_some_and(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
+        let is_staged = name.split_once('#').is_some_and(|(_, number)| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        });
         if name <= after || is_staged {
             continue;
         }
@@ -99,10 +99,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let log = folder.path().join("log");
         fs::create_dir(&log).expect("made");
-        for commit in 0..200 {
+        for commit in 0..400 {
             fs::write(log.join(format!("{commit:04}.json")), "commit").expect("written");
         }
-        fs::write(log.join("0199.json#0001"), "half").expect("staged");
+        fs::write(log.join("0399.json#0001"), "half").expect("staged");
         let store = DurableLocal::default();
         let prefix = in_folder(folder.path(), "log");
         let both = async |offset: &Path| {
@@ -113,7 +113,7 @@ mod tests {
             all.sort_by(|one, other| one.location.cmp(&other.location));
             (ours, all)
         };
-        for (after, count) in [("0197.json", 2), ("0199.json", 0), ("0198", 2), ("9", 0)] {
+        for (after, count) in [("0397.json", 2), ("0399.json", 0), ("0398", 2), ("9", 0)] {
             let (ours, all) = both(&in_folder(folder.path(), &format!("log/{after}"))).await;
             assert_eq!((ours.len(), &ours), (count, &all), "{after}");
         }
@@ -121,10 +121,10 @@ mod tests {
         let from_start = in_folder(folder.path(), "log/0000.json");
         let (mut ours, all) = both(&from_start).await;
         ours.sort_by(|one, other| one.location.cmp(&other.location));
-        assert_eq!((ours.len(), ours), (199, all));
-        assert_eq!(both(&in_folder(folder.path(), "k")).await.0.len(), 200);
-        let last = in_folder(folder.path(), "log/0198.json");
-        for odd in ["log/more/0200.json", "log/0200 %.json"] {
+        assert_eq!((ours.len(), ours), (399, all));
+        assert_eq!(both(&in_folder(folder.path(), "k")).await.0.len(), 400);
+        let last = in_folder(folder.path(), "log/0398.json");
+        for odd in ["log/more/0400.json", "log/0400 %.json"] {
             let odd = folder.path().join(odd);
             fs::create_dir_all(odd.parent().expect("a folder")).expect("made");
             fs::write(&odd, "commit").expect("written");
