@@ -93,7 +93,7 @@ impl Checked {
 /// Looks through the warehouse at `location`, on threads of its own.
 ///
 /// # Errors
-/// Only where nothing can be looked at: no way to the storage, or no threads.
+/// Where it cannot be looked at: no way to the storage, too little memory, or no threads.
 pub async fn check(
     location: &WarehouseLocation,
     options: WarehouseOptions,

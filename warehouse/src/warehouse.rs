@@ -88,8 +88,9 @@ impl Warehouse {
     /// files of runs that an old set does not know after an hour.
     ///
     /// # Errors
-    /// Where a table cannot be read; the old set then stays. A table of a
-    /// newer schema version is no error here: queries that name it are told.
+    /// Where storage does not answer, or `runs` cannot be read; the old set
+    /// then stays. Another table that cannot be read is no error here: queries
+    /// that name it are told.
     pub async fn refresh(&self) -> Result<(), OpenError> {
         let _one_at_a_time = self.refreshing.lock().await;
         let before = self.snapshots();

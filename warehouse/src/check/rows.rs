@@ -107,7 +107,7 @@ const QUESTIONS: [Question; 7] = [
 /// How many runs are visible, and what is wrong with the rows.
 ///
 /// # Errors
-/// The questions need more memory than there is.
+/// The questions need more memory than there is, or storage does not answer.
 pub(super) async fn check(
     store: &WarehouseStore,
     snapshots: &Arc<Snapshots>,
@@ -333,11 +333,20 @@ async fn rows(
             reason: error.to_string(),
             help: Some("allow it more memory, by PLIMSOLL_SQL_MEMORY or `sql.memory`"),
         }),
-        unread => {
-            let help = plimsoll_ingest::storage::help(&error).unwrap_or(RESTORE);
-            let what = format!("rows cannot be read: {unread}");
-            Unanswered::Found(Finding::broken(table, what, help))
-        }
+        QueryError::Open(error) if error.is_of_storage() => Unanswered::Failed(error),
+        unread => match plimsoll_ingest::storage::help(&error) {
+            // The rows may be as they ought to be, and storage does not answer for now.
+            Some(help) => Unanswered::Failed(OpenError::Unreadable {
+                table,
+                location: snapshots.location().to_string(),
+                reason: unread.to_string(),
+                help: Some(help),
+            }),
+            None => {
+                let what = format!("rows cannot be read: {unread}");
+                Unanswered::Found(Finding::broken(table, what, RESTORE))
+            }
+        },
     })
 }
 
