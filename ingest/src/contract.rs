@@ -334,11 +334,20 @@ struct Unique {
 impl Checker {
     /// For the rows of `run_id` in `table`.
     pub(crate) fn new(table: Table, run_id: RunId) -> Result<Self, RowError> {
+        Self::of(table, table.per_run().then_some(run_id))
+    }
+
+    /// For rows that are about no run.
+    pub(crate) fn of_journal(table: Table) -> Result<Self, RowError> {
+        Self::of(table, None)
+    }
+
+    fn of(table: Table, run_id: Option<RunId>) -> Result<Self, RowError> {
         let columns = table.unique_columns();
         let unique = columns.map(|columns| Unique::new(table, columns));
         Ok(Self {
             table,
-            run_id: table.per_run().then_some(run_id),
+            run_id,
             unique: unique.transpose().map_err(|source| RowError::Arrow {
                 table: table.name(),
                 source,

@@ -10,6 +10,7 @@ use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::future::join_all;
+use parquet::errors::ParquetError;
 
 use crate::location::{StorageKind, WarehouseLocation};
 use crate::storage::{StorageError, WarehouseStore};
@@ -59,6 +60,16 @@ pub enum TableError {
         /// How it differs.
         what: String,
     },
+    /// A file could not be written or read.
+    #[error("table `{table}` in warehouse `{warehouse}`: a Parquet file failed")]
+    File {
+        /// The table.
+        table: Table,
+        /// The warehouse.
+        warehouse: String,
+        /// Why.
+        source: ParquetError,
+    },
     /// Storage cannot hold a warehouse, or cannot be written.
     #[error(transparent)]
     Place(#[from] StorageError),
@@ -68,7 +79,7 @@ impl TableError {
     /// What to do about it, in one line; `None` where the cause alone says it.
     pub fn help(&self) -> Option<&'static str> {
         match self {
-            Self::Storage { .. } => None,
+            Self::Storage { .. } | Self::File { .. } => None,
             Self::Newer { .. } => {
                 Some("install the release that made it, or a later one; nothing was changed")
             }
@@ -215,14 +226,18 @@ pub async fn open_or_create(
         .with_configuration([
             (SCHEMA_VERSION_PROPERTY, Some(SCHEMA_VERSION.to_string())),
             (
-                "delta.setTransactionRetentionDuration",
-                Some(TRANSACTION_RETENTION.to_string()),
-            ),
-            (
                 "delta.dataSkippingStatsColumns",
                 Some(table.stats_columns().join(",")),
             ),
         ]);
+    // Sources are few, and one that was silent for long goes on where it was.
+    if !table.is_journal() {
+        let retention = [(
+            "delta.setTransactionRetentionDuration",
+            Some(TRANSACTION_RETENTION),
+        )];
+        create = create.with_configuration(retention);
+    }
     if table.partitioned() {
         create = create.with_partition_columns(["date"]);
     }

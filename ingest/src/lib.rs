@@ -22,11 +22,14 @@
 //!
 //! Start reading at [`table`], then [`spool`] and [`publish`].
 
+mod append;
 pub(crate) mod contract;
 pub mod delta;
 pub mod files;
 pub mod id;
+pub mod journal;
 pub mod location;
+mod log;
 pub mod publish;
 pub mod row;
 pub mod sketch;
@@ -38,6 +41,7 @@ pub mod verdict;
 pub mod vocabulary;
 
 pub use id::{IdError, JobId, RunId, TaskId};
+pub use journal::{AppendError, Journal, Recorded};
 pub use location::{LocationError, StorageKind, WarehouseLocation};
 pub use row::{Column, ColumnKind, RowError, TableRow};
 pub use sketch::{Sketch, SketchError};

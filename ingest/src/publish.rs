@@ -6,40 +6,27 @@
 //! one copy, and the `runs` commit of a run that completes its task carries
 //! `task:<task_id>`, which keeps a zombie's later run from counting.
 
-use std::time::Duration;
-
 use arrow::array::RecordBatch;
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add, Transaction};
-use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::kernel::{Add, Transaction};
 use deltalake_core::{DeltaTable, DeltaTableError};
-use parquet::errors::ParquetError;
 
 mod jobs;
-mod log;
 mod merge;
 mod questions;
 
 pub use merge::MergeError;
 use questions::text;
 
+use crate::append::{Appender, transaction};
 use crate::contract::Checker;
 use crate::delta::{TableError, open_or_create, open_or_create_each};
-use crate::files::{FileLimits, TableFiles};
 use crate::id::{RunId, TaskId};
 use crate::row::{RowError, TableRow as _};
 use crate::spool::{Spool, SpoolContents, SpoolError, Tag};
 use crate::storage::WarehouseStore;
 use crate::table::{RunRow, Table};
-use crate::time::Timestamp;
 use crate::verdict::Verdict;
 use crate::vocabulary::UnknownWord;
-
-/// How often a commit is tried before its error is reported.
-const COMMIT_ATTEMPTS: u32 = 12;
-
-/// So many commits of a table are summed up by whoever makes the last of them.
-const COMMITS_SUMMED_UP: u64 = 100;
 
 /// Why a spool was not published. Its rows stay in the spool.
 #[derive(Debug, thiserror::Error)]
@@ -90,16 +77,6 @@ pub enum PublishError {
         warehouse: String,
         /// The word that was found.
         source: UnknownWord,
-    },
-    /// A file could not be written or read.
-    #[error("table `{table}` in warehouse `{warehouse}`: a Parquet file failed")]
-    File {
-        /// The table.
-        table: Table,
-        /// The warehouse.
-        warehouse: String,
-        /// Why.
-        source: ParquetError,
     },
 }
 
@@ -201,16 +178,15 @@ impl Publisher<'_> {
         Ok(published)
     }
 
-    fn file_error(&self, table: Table) -> impl Fn(ParquetError) -> PublishError + '_ {
-        move |source| PublishError::File {
+    fn appender(&self, table: Table) -> Appender<'_> {
+        Appender {
             table,
-            warehouse: self.store.location().to_string(),
-            source,
+            warehouse: self.store.location(),
         }
     }
 
     fn table_error(&self, table: Table, source: DeltaTableError) -> PublishError {
-        TableError::storage(table, self.store.location(), source).into()
+        self.appender(table).delta_error(source).into()
     }
 
     /// Writes the files of one table's rows; nothing sees them yet.
@@ -220,16 +196,12 @@ impl Publisher<'_> {
         table: Table,
         rows: impl Iterator<Item = Result<RecordBatch, MergeError>>,
     ) -> Result<Vec<Add>, PublishError> {
-        let mut checker = Checker::new(table, self.run_id)?;
+        let checker = Checker::new(table, self.run_id)?;
         let of = format!("part-{}", self.run_id);
-        let (date, limits) = (self.run_id.date(), FileLimits::PUBLISHED);
-        let mut files = TableFiles::new(table, date, &of, limits, delta.object_store());
-        for batch in rows {
-            let batch = batch?;
-            checker.check(&batch)?;
-            files.write(&batch).await.map_err(self.file_error(table))?;
-        }
-        files.finish().await.map_err(self.file_error(table))
+        let rows = rows.map(|batch| batch.map_err(PublishError::from));
+        self.appender(table)
+            .write_files(delta, checker, (&of, self.run_id.date()), rows)
+            .await
     }
 
     /// Refuses rows that would be left out, or be taken for those of an earlier attempt: the spool
@@ -303,7 +275,7 @@ impl Publisher<'_> {
             mut delta,
             adds,
         } = written;
-        let transactions = vec![self.transaction(&self.run_transaction())];
+        let transactions = [once(&self.run_transaction())];
         let mut attempt = 0;
         // Somebody else may have committed them since.
         delta
@@ -311,7 +283,8 @@ impl Publisher<'_> {
             .await
             .map_err(|source| self.table_error(table, source))?;
         while !self.is_in(&delta, table).await? {
-            self.try_commit(&mut delta, table, &adds, &transactions, &mut attempt)
+            self.appender(table)
+                .try_commit(&mut delta, &adds, &transactions, &mut attempt)
                 .await?;
         }
         Ok(())
@@ -319,62 +292,6 @@ impl Publisher<'_> {
 
     fn run_transaction(&self) -> String {
         format!("run:{}", self.run_id)
-    }
-
-    fn transaction(&self, app_id: &str) -> Transaction {
-        Transaction::new_with_last_update(app_id, 1, Some(Timestamp::now().millis()))
-    }
-
-    /// One attempt at a commit, then a look at what is there now. An error
-    /// does not say that nothing landed, so the caller asks the log each time.
-    ///
-    /// Where a hundred commits are full the log is summed up, so that a warehouse that nobody
-    /// maintains stays quick to open.
-    async fn try_commit(
-        &self,
-        delta: &mut DeltaTable,
-        table: Table,
-        adds: &[Add],
-        transactions: &[Transaction],
-        attempt: &mut u32,
-    ) -> Result<(), PublishError> {
-        *attempt += 1;
-        let before = delta.version();
-        let properties = CommitProperties::default()
-            .with_application_transactions(transactions.to_vec())
-            .with_create_checkpoint(false)
-            .with_cleanup_expired_logs(Some(false));
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by: table.partitioned().then(|| vec!["date".to_string()]),
-            predicate: None,
-        };
-        let state = delta
-            .snapshot()
-            .map_err(|source| self.table_error(table, source))?;
-        let committed = CommitBuilder::from(properties)
-            .with_actions(adds.iter().cloned().map(Action::Add).collect())
-            .build(Some(state), delta.log_store(), operation)
-            .await;
-        if let Err(source) = committed {
-            tracing::debug!(%table, run = %self.run_id, error = %source, "commit failed");
-            if *attempt >= COMMIT_ATTEMPTS {
-                return Err(self.table_error(table, source));
-            }
-            tokio::time::sleep(pause_before(*attempt)).await;
-        }
-        delta
-            .update_state()
-            .await
-            .map_err(|source| self.table_error(table, source))?;
-        let hundreds = |version: Option<u64>| version.map(|version| version / COMMITS_SUMMED_UP);
-        if hundreds(before) < hundreds(delta.version())
-            && let Err(reason) = log::sum_up(delta).await
-        {
-            // Readers go without it, and the next hundred have one.
-            tracing::debug!(%table, reason, "no checkpoint");
-        }
-        Ok(())
     }
 
     /// Makes the run visible.
@@ -409,22 +326,20 @@ impl Publisher<'_> {
                     adds
                 }
             };
-            let mut transactions = vec![self.transaction(&self.run_transaction())];
+            let mut transactions = vec![once(&self.run_transaction())];
             if let Some(task_id) = self.task_id.filter(|_| self.ends_task(verdict)) {
-                transactions.push(self.transaction(&task_transaction(task_id)));
+                transactions.push(once(&task_transaction(task_id)));
             }
-            self.try_commit(&mut runs, table, &adds, &transactions, &mut attempt)
+            self.appender(table)
+                .try_commit(&mut runs, &adds, &transactions, &mut attempt)
                 .await?;
         }
     }
 }
 
-/// Waits longer after each failed commit, never twice the same.
-fn pause_before(attempt: u32) -> Duration {
-    let mut jitter = [0u8; 1];
-    getrandom::fill(&mut jitter).expect("the operating system gives random bytes");
-    let longest = 10u64 << attempt.min(7);
-    Duration::from_millis(longest / 2 + longest * u64::from(jitter[0]) / 512)
+/// The application transaction of something that is there once.
+fn once(app_id: &str) -> Transaction {
+    transaction(app_id, 1)
 }
 
 fn task_transaction(task_id: TaskId) -> String {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder,
     Int64Builder, ListBuilder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+    new_null_array,
 };
 use arrow::datatypes::{
     DataType, Date32Type, Field, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
@@ -158,7 +159,8 @@ pub trait TableRow: Sized {
     /// Only where Arrow's limits are passed (a text column beyond 2 GiB).
     fn to_batch(rows: &[Self]) -> Result<RecordBatch, RowError>;
 
-    /// The rows of a batch; columns are found by name, others are ignored.
+    /// The rows of a batch; columns are found by name, others are ignored, and one that may be null
+    /// and is missing is null.
     ///
     /// # Errors
     /// Says which column, and which row, breaks the table's contract.
@@ -287,22 +289,29 @@ read: |array, row| {
     Ok(items.as_primitive::<Int64Type>().values().to_vec())
 });
 
-/// Finds the column of a batch and checks its type.
-pub(crate) fn column_of<'a>(
-    batch: &'a RecordBatch,
+/// Finds the column of a batch and checks its type; one that may be null is null where it is missing,
+/// since rows of an earlier release may lack it.
+pub(crate) fn column_of(
+    batch: &RecordBatch,
     table: &'static str,
-    column: &'static str,
-    kind: ColumnKind,
-) -> Result<&'a ArrayRef, RowError> {
-    let array = batch
-        .column_by_name(column)
-        .ok_or(RowError::Missing { table, column })?;
+    column: &Column,
+) -> Result<ArrayRef, RowError> {
+    let (name, kind) = (column.name, column.kind);
+    let Some(array) = batch.column_by_name(name) else {
+        return match column.nullable {
+            true => Ok(new_null_array(&kind.data_type(), batch.num_rows())),
+            false => Err(RowError::Missing {
+                table,
+                column: name,
+            }),
+        };
+    };
     if kind.is(array.data_type()) {
-        Ok(array)
+        Ok(Arc::clone(array))
     } else {
         Err(RowError::Type {
             table,
-            column,
+            column: name,
             found: array.data_type().clone(),
             expected: kind.data_type(),
         })
@@ -352,8 +361,11 @@ macro_rules! table_row {
             ) -> Result<Vec<Self>, $crate::row::RowError> {
                 use $crate::row::Cell;
                 let table = Self::TABLE.name();
-                $(let $field = $crate::row::column_of(
-                    batch, table, stringify!($field), <$type as Cell>::KIND)?;)+
+                let mut columns = Self::COLUMNS.iter();
+                $(let $field = {
+                    let column = columns.next().expect("each field is a column");
+                    $crate::row::column_of(batch, table, column)?
+                };)+
                 (0..batch.num_rows()).map(|row| Ok(Self {
                     $($field: <$type as Cell>::read($field.as_ref(), row).map_err(|reason| {
                         $crate::row::RowError::Value {

@@ -26,6 +26,7 @@ pub use kept::{Keeping, KeptObjects};
 pub(crate) use local::{create_folder_of, sync_folder};
 
 use crate::delta::TableError;
+use crate::journal::AppendError;
 use crate::location::{StorageKind, WarehouseLocation};
 use crate::publish::PublishError;
 use crate::table::Table;
@@ -120,10 +121,13 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 
 /// The error of a table that an error is, or stands for.
 fn table_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TableError> {
-    match (error.downcast_ref(), error.downcast_ref()) {
-        (Some(error), _) | (_, Some(PublishError::Table(error))) => Some(error),
-        _ => None,
+    if let Some(PublishError::Table(error)) = error.downcast_ref() {
+        return Some(error);
     }
+    if let Some(AppendError::Table(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    error.downcast_ref()
 }
 
 /// A warehouse's place, and a client for the storage that holds it.

@@ -176,6 +176,11 @@ impl Table {
     pub const fn per_run(self) -> bool {
         !matches!(self, Self::Jobs | Self::Fleet | Self::Events)
     }
+
+    /// Whether the rows are about no run and no job, and are numbered by who writes them.
+    pub const fn is_journal(self) -> bool {
+        matches!(self, Self::Fleet | Self::Events)
+    }
 }
 
 impl fmt::Display for Table {

@@ -6,7 +6,8 @@ use deltalake_core::DeltaTable;
 use deltalake_core::kernel::Add;
 use serde_json::Value;
 
-use super::{PublishError, Publisher, log, merge, text};
+use super::{PublishError, Publisher, merge, once, text};
+use crate::log;
 use crate::spool::Tag;
 use crate::table::Table;
 use crate::time::Timestamp;
@@ -30,7 +31,7 @@ impl Publisher<'_> {
         let at = Timestamp::from_micros(queued_at.value(0)).millis();
         let files = files.iter().filter(|file| file.may_hold(&at, &at));
         let paths = files.map(|file| &file.path);
-        let batches = self.read_files(jobs, Table::Jobs, paths).await?;
+        let batches = self.appender(Table::Jobs).read_files(jobs, paths).await?;
         let job_id = text(row, "job_id", 0);
         Ok(batches
             .iter()
@@ -66,8 +67,9 @@ impl Publisher<'_> {
                         .await?
                 }
             };
-            let transactions = [self.transaction(&app_id)];
-            self.try_commit(&mut jobs, table, &files, &transactions, &mut attempt)
+            let transactions = [once(&app_id)];
+            self.appender(table)
+                .try_commit(&mut jobs, &files, &transactions, &mut attempt)
                 .await?;
             adds = Some(files);
         }

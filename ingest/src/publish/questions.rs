@@ -1,14 +1,11 @@
 //! What a publisher asks the tables before and after each of its commits.
 
 use arrow::array::{AsArray, RecordBatch};
-use bytes::Bytes;
 use deltalake_core::DeltaTable;
-use object_store::ObjectStoreExt as _;
-use object_store::path::Path;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{PublishError, Publisher, log, task_transaction};
+use super::{PublishError, Publisher, task_transaction};
 use crate::id::RunId;
+use crate::log;
 use crate::table::Table;
 use crate::verdict::Verdict;
 
@@ -44,32 +41,8 @@ impl Publisher<'_> {
         let files = files.map_err(|source| self.table_error(Table::Runs, source))?;
         let files = files.iter().filter(|file| file.may_hold(&least, &most));
         let paths = files.map(|file| &file.path);
-        self.read_files(runs, Table::Runs, paths).await
-    }
-
-    /// Reads whole files of a small table.
-    pub(super) async fn read_files(
-        &self,
-        delta: &DeltaTable,
-        table: Table,
-        paths: impl Iterator<Item = &Path>,
-    ) -> Result<Vec<RecordBatch>, PublishError> {
-        let mut batches = Vec::new();
-        for path in paths {
-            let object = delta.object_store().get(path).await;
-            let bytes: Bytes = match object {
-                Ok(object) => object.bytes().await,
-                Err(error) => Err(error),
-            }
-            .map_err(|error| self.table_error(table, error.into()))?;
-            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-                .and_then(|builder| builder.build())
-                .map_err(self.file_error(table))?;
-            for batch in reader {
-                batches.push(batch.map_err(|error| self.file_error(table)(error.into()))?);
-            }
-        }
-        Ok(batches)
+        let runs_of = self.appender(Table::Runs);
+        Ok(runs_of.read_files(runs, paths).await?)
     }
 
     /// The verdict that `runs` holds for this run; `None` where it is not in.

@@ -12,6 +12,7 @@ use crate::id::JobId;
 use crate::location::WarehouseLocation;
 use crate::spool::Manifest;
 use crate::table::{ChunksRow, JobRow, StageRow};
+use crate::time::Timestamp;
 
 mod again;
 mod refused;

@@ -212,7 +212,7 @@ fn by_run(batches: &[RecordBatch], column: &str) -> HashMap<String, Vec<i64>> {
 }
 
 /// All rows of a table's active files.
-async fn rows(store: &WarehouseStore, table: Table) -> Vec<RecordBatch> {
+pub(crate) async fn rows(store: &WarehouseStore, table: Table) -> Vec<RecordBatch> {
     let Some(delta) = open_table(store, table).await.expect("readable") else {
         return Vec::new();
     };

@@ -211,6 +211,7 @@ fn from_ingest(table: Table, location: &WarehouseLocation, error: TableError) ->
             location: warehouse,
             what,
         },
+        TableError::File { source, .. } => unreadable(table, location, &source),
         TableError::Place(error) => unreadable(table, location, &error),
     }
 }

@@ -24,7 +24,8 @@ async fn commit(place: &Place, spool: &Spool, table: Table, with_statistics: boo
     }
     let mut attempt = 0;
     publisher
-        .try_commit(&mut delta, table, &adds, &[], &mut attempt)
+        .appender(table)
+        .try_commit(&mut delta, &adds, &[], &mut attempt)
         .await
         .expect("committed");
 }

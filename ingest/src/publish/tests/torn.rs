@@ -99,7 +99,8 @@ async fn facts_that_are_there_without_their_transaction_are_not_added_again() {
         .await
         .expect("files");
     publisher
-        .try_commit(&mut chunks, table, &adds, &[], &mut 0)
+        .appender(table)
+        .try_commit(&mut chunks, &adds, &[], &mut 0)
         .await
         .expect("committed");
     publish(torn.spool, &place.warehouse).await.expect("rest");
