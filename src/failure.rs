@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use plimsoll_ingest::Verdict;
+pub(crate) use plimsoll_ingest::storage::chain;
 
 /// How a command ended, as the shell sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,23 +119,6 @@ impl Failure {
         let message = self.message.as_ref()?;
         Some(format!("error: {}\nhelp:  {}", message.error, message.help))
     }
-}
-
-/// An error with its sources, in one sentence: `what: why: why`.
-///
-/// A source that its parent has quoted already is left out.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// The same words on one line: messages of libraries may have several.

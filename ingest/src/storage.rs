@@ -102,6 +102,26 @@ pub fn failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StorageFailur
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
+/// An error with its causes, on one line. Where storage is why it came about, what storage said stands
+/// in the place of what the libraries between say of it.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut add = |cause: String| {
+        // Some libraries repeat the cause in their own text.
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    };
+    match failure(error) {
+        Some(failure) => add(failure.to_string()),
+        None => causes(error)
+            .skip(1)
+            .for_each(|cause| add(cause.to_string())),
+    }
+    text
+}
+
 /// Whether an error came about because storage does not let this user do it.
 pub fn is_denied(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| {
@@ -116,7 +136,11 @@ pub fn is_denied(error: &(dyn Error + 'static)) -> bool {
 
 /// An error, and what caused it, down to the first cause.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
+    std::iter::successors(Some(error), |error| match (*error).downcast_ref() {
+        // Delta's kernel shows this one and does not name it as its cause.
+        Some(delta_kernel::Error::ObjectStore(error)) => Some(error),
+        _ => (*error).source(),
+    })
 }
 
 /// The error of a table that an error is, or stands for.

@@ -112,7 +112,7 @@ pub(crate) async fn rows(
 /// Columns of `runs` whose text is JSON.
 const JSON_COLUMNS: [&str; 2] = ["verdict_reasons", "labels"];
 
-fn odd_rows(error: &dyn std::error::Error) -> Failure {
+fn odd_rows(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::failed(
         chain(error),
         "a newer release, or another tool, wrote these rows: install the newest release",

@@ -2,19 +2,53 @@
 
 use std::io::{self, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 
 /// The first line and the headers of a request or an answer, without their line ends.
 pub(crate) type Head = Vec<String>;
 
-/// What becomes of the requests and answers.
-#[derive(Clone, Copy)]
+/// What becomes of a request and its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passing {
+    /// It is passed on, and so is the answer.
+    Whole,
+    /// It is not passed on, and never answered.
+    Held,
+    /// It is not passed on: 503.
+    Refused,
+    /// It is not passed on: 400, which nobody tries again.
+    Rejected,
+    /// It is done, and the connection is lost before the answer comes.
+    Lost,
+    /// It is done, and the answer is 503.
+    DoneAndRefused,
+    /// It is done, and the connection is lost in the middle of the answer.
+    Torn,
+}
+
+/// What the proxy does.
+#[derive(Clone)]
 pub(crate) struct Rules {
-    /// Changes a request; where it says false the request is never answered.
-    pub(crate) request: fn(&mut Head) -> bool,
+    /// Changes a request, and says what becomes of it.
+    pub(crate) request: Arc<dyn Fn(&mut Head) -> Passing + Send + Sync>,
     /// Changes an answer.
     pub(crate) answer: fn(&mut Head),
 }
+
+impl Rules {
+    /// Passes all on as it is, but for what `request` says.
+    pub(crate) fn of(request: impl Fn(&mut Head) -> Passing + Send + Sync + 'static) -> Self {
+        Self {
+            request: Arc::new(request),
+            answer: |_| {},
+        }
+    }
+}
+
+/// Answers of a server that is overloaded, and of one that will not.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+const REJECTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
 
 /// A proxy that listens until the tests end.
 pub(crate) struct Between {
@@ -30,7 +64,8 @@ impl Between {
         let address = listener.local_addr().expect("it is bound");
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                thread::spawn(move || pass_all(client, behind, rules));
+                let rules = rules.clone();
+                thread::spawn(move || pass_all(client, behind, &rules));
             }
         });
         Self { address }
@@ -71,17 +106,30 @@ pub(crate) fn length(head: &Head) -> Option<u64> {
 }
 
 /// Passes on the requests of one connection, each to a connection of its own.
-fn pass_all(client: TcpStream, behind: SocketAddr, rules: Rules) -> Option<()> {
+fn pass_all(client: TcpStream, behind: SocketAddr, rules: &Rules) -> Option<()> {
     let mut to_client = client.try_clone().ok()?;
     let mut from_client = BufReader::new(client);
     loop {
         let mut request = head(&mut from_client)?;
         let body = length(&request).unwrap_or(0);
         let is_head = request.first()?.starts_with("HEAD ");
-        if !(rules.request)(&mut request) {
-            // Nothing comes back for as long as somebody waits.
-            io::copy(&mut from_client, &mut io::sink()).ok()?;
-            return None;
+        let passing = (rules.request)(&mut request);
+        match passing {
+            Passing::Held => {
+                // Nothing comes back for as long as somebody waits.
+                io::copy(&mut from_client, &mut io::sink()).ok()?;
+                return None;
+            }
+            Passing::Refused | Passing::Rejected => {
+                io::copy(&mut from_client.by_ref().take(body), &mut io::sink()).ok()?;
+                let answer = match passing {
+                    Passing::Refused => BUSY,
+                    _ => REJECTED,
+                };
+                to_client.write_all(answer).ok()?;
+                continue;
+            }
+            _ => {}
         }
         request.retain(|line| !line.to_ascii_lowercase().starts_with("connection:"));
         request.push("connection: close".to_owned());
@@ -90,10 +138,36 @@ fn pass_all(client: TcpStream, behind: SocketAddr, rules: Rules) -> Option<()> {
         let mut from_server = BufReader::new(server);
         let mut answer = head(&mut from_server)?;
         let has_body = !is_head && !answer.first()?.contains(" 204");
-        let body = if has_body { length(&answer)? } else { 0 };
+        // Without a length it ends with the connection.
+        let has_end = !has_body || length(&answer).is_some();
+        let body = match has_body {
+            true => length(&answer).unwrap_or(u64::MAX),
+            false => 0,
+        };
         answer.retain(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+        if !has_end {
+            answer.push("connection: close".to_owned());
+        }
         (rules.answer)(&mut answer);
-        send(&mut to_client, &answer, &mut from_server.take(body))?;
+        let mut from_server = from_server.take(body);
+        match passing {
+            Passing::Lost => {
+                io::copy(&mut from_server, &mut io::sink()).ok()?;
+                return None;
+            }
+            Passing::DoneAndRefused => {
+                io::copy(&mut from_server, &mut io::sink()).ok()?;
+                to_client.write_all(BUSY).ok()?;
+            }
+            Passing::Torn => {
+                send(&mut to_client, &answer, &mut from_server.take(body / 2))?;
+                return None;
+            }
+            _ => send(&mut to_client, &answer, &mut from_server)?,
+        }
+        if !has_end {
+            return None;
+        }
     }
 }
 

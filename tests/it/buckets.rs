@@ -3,11 +3,12 @@
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 
 use serde_json::json;
 
-use crate::between::{self, Between, Head, Rules};
+use crate::between::{self, Between, Head, Passing, Rules};
 use crate::encrypted::Terminator;
 use crate::peers::Bucket;
 use crate::program::{Answer, Place};
@@ -28,7 +29,7 @@ fn in_environment(place: &Place, variables: &[(&str, String)], arguments: &[&str
     command
 }
 
-fn answer(place: &Place, variables: &[(&str, String)], arguments: &[&str]) -> Answer {
+pub(crate) fn answer(place: &Place, variables: &[(&str, String)], arguments: &[&str]) -> Answer {
     let mut command = in_environment(place, variables, arguments);
     Answer::of(command.output().expect("the program starts"))
 }
@@ -60,6 +61,10 @@ fn a_bucket_holds_a_warehouse(bucket: &Bucket) {
     assert_eq!(counted.json(), json!({"runs": 2, "requests": 50}));
     let listed = run(&["runs", "--json"]);
     assert!(listed.stdout.contains("smoke"), "{listed:?}");
+    for kept in ["check", "optimize", "vacuum", "check"] {
+        let done = run(&["warehouse", kept]);
+        assert_eq!(done.code, Some(0), "{kept}: {done:?}");
+    }
     let reported = run(&["report", "latest"]);
     assert!(reported.stdout.contains(bucket.warehouse), "{reported:?}");
     assert!(!place.path().join("plimsoll-data/warehouse").exists());
@@ -202,7 +207,7 @@ fn a_bucket_without_conditional_writes_is_refused() {
 
 /// Moto speaks S3's protocol, and Google's XML interface differs from it in the header that says
 /// that there must be no such object, and in the one that says which version was written.
-fn as_google(request: &mut Head) -> bool {
+fn as_google(request: &mut Head) -> Passing {
     for line in request.iter_mut() {
         if line.eq_ignore_ascii_case("x-goog-if-generation-match: 0") {
             "if-none-match: *".clone_into(line);
@@ -214,14 +219,14 @@ fn as_google(request: &mut Head) -> bool {
         "authorization: AWS4-HMAC-SHA256 Credential={KEY_ID}/20260101/us-east-1/s3/aws4_request, \
          SignedHeaders=host, Signature=0"
     ));
-    true
+    Passing::Whole
 }
 
 #[test]
 fn google_holds_a_warehouse() {
     let mut bucket = Bucket::s3();
     let rules = Rules {
-        request: as_google,
+        request: Arc::new(as_google),
         answer: |answer| answer.push("x-goog-generation: 1".to_owned()),
     };
     let google = Between::before(&bucket.url, rules);
@@ -231,7 +236,7 @@ fn google_holds_a_warehouse() {
 }
 
 /// The variables of a bucket, at another endpoint.
-fn at(bucket: &Bucket, endpoint: String) -> Vec<(&'static str, String)> {
+pub(crate) fn at(bucket: &Bucket, endpoint: String) -> Vec<(&'static str, String)> {
     let mut variables = bucket.variables.clone();
     variables.retain(|(name, _)| *name != "AWS_ENDPOINT_URL");
     variables.push(("AWS_ENDPOINT_URL", endpoint));
@@ -262,10 +267,10 @@ fn a_bucket_behind_tls_holds_a_warehouse() {
 #[test]
 fn storage_that_does_not_answer_loses_nothing() {
     let bucket = Bucket::s3();
-    let stalling = Rules {
-        request: |request| !request[0].starts_with("PUT ") || !request[0].contains("/part-"),
-        answer: |_| {},
-    };
+    let stalling = Rules::of(|request| match request[0].starts_with("PUT ") {
+        true if request[0].contains("/part-") => Passing::Held,
+        _ => Passing::Whole,
+    });
     let stalling = Between::before(&bucket.url, stalling);
     let mut variables = at(&bucket, stalling.url());
     variables.push(("AWS_TIMEOUT", "1s".to_owned()));

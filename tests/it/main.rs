@@ -14,6 +14,7 @@ mod held_up;
 mod interruptions;
 mod judged;
 mod killed;
+mod lossy;
 mod other_servers;
 mod peers;
 mod program;

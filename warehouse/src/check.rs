@@ -136,7 +136,7 @@ pub(crate) async fn look(
             Ok(snapshot) if snapshot.exists() => {
                 checked.tables += 1;
                 checked.files += snapshot.files().len();
-                let wrong = footers::check(store, table, snapshot.files()).await;
+                let wrong = footers::check(store, table, snapshot.files()).await?;
                 all_open &= wrong.is_empty();
                 checked.findings.extend(wrong);
                 let upkeep = upkeep::check(store, snapshots, table, retention).await?;
@@ -147,6 +147,7 @@ pub(crate) async fn look(
                 "there is no such table yet",
                 "`plimsoll warehouse init` makes it, and so does the next run",
             )),
+            Err(error) if error.is_of_storage() => return Err(error),
             Err(error) => {
                 all_open = false;
                 let (what, help) = (error.to_string(), error.help());

@@ -15,6 +15,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 use plimsoll_ingest::{WarehouseLocation, WarehouseStore};
 
@@ -25,6 +26,7 @@ use crate::sketches;
 use crate::small_files::Files;
 use crate::sorting::WithoutNulls;
 use crate::store::ReadOnlyStore;
+use crate::truncating::{self, MomentsOfHours};
 
 /// The one catalog.
 pub(crate) const CATALOG: &str = "plimsoll";
@@ -110,7 +112,7 @@ impl Engine {
         let mut template = SessionStateBuilder::new_with_default_features()
             .with_config(config(options).with_extension(Arc::new(files)))
             .with_runtime_env(environment)
-            .with_optimizer_rule(Arc::new(WithoutNulls))
+            .with_optimizer_rules(rules())
             .with_physical_optimizer_rule(Arc::new(Metering))
             .build();
         for function in WITHOUT_LIMITS {
@@ -124,9 +126,11 @@ impl Engine {
         sketches::register(&mut template).map_err(|error| OpenError::Engine {
             reason: error.strip_backtrace(),
         })?;
-        growth::limit(&mut template, options.memory_limit).map_err(|error| OpenError::Engine {
-            reason: error.strip_backtrace(),
-        })?;
+        growth::limit(&mut template, options.memory_limit)
+            .and_then(|()| truncating::hasten(&mut template))
+            .map_err(|error| OpenError::Engine {
+                reason: error.strip_backtrace(),
+            })?;
         Ok(Self {
             template,
             memory_limit: options.memory_limit,
@@ -183,6 +187,19 @@ fn environment(options: &WarehouseOptions) -> datafusion::error::Result<Arc<Runt
         .with_memory_pool(Arc::new(pool))
         .with_metadata_cache_limit(options.memory_limit / FOOTERS)
         .build_arc()
+}
+
+/// The engine's rules, and ours among them.
+pub(crate) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    // Where conditions have come down to the columns, and nothing has taken them apart yet.
+    let place = rules
+        .iter()
+        .position(|rule| rule.name() == "push_down_filter");
+    let place = place.map_or(rules.len(), |place| place + 1);
+    rules.insert(place, Arc::new(MomentsOfHours));
+    rules.push(Arc::new(WithoutNulls));
+    rules
 }
 
 fn config(options: &WarehouseOptions) -> SessionConfig {

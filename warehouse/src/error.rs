@@ -130,7 +130,10 @@ impl OpenError {
                 "ask for a table that they may read, or have the storage's policy changed".into()
             }
             Self::Unreadable { help, .. } => help
-                .unwrap_or("check that the place is right and that you may read it")
+                .unwrap_or(
+                    "restore what is missing or damaged from a copy of the storage; where you may \
+                     not read it, have that changed",
+                )
                 .into(),
             Self::Storage { help, .. } => (*help).into(),
             Self::Engine { .. } => "check the memory, thread and spill settings".into(),

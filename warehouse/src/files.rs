@@ -149,16 +149,28 @@ impl FileList {
         self.integer("modification_time", file)
     }
 
-    /// The bounds of an integer column in the file, where the log says.
-    pub(crate) fn integer_bounds(&self, file: usize, column: &str) -> Option<(i64, i64)> {
-        let bound = |side: &str| self.integer(&format!("{side}.{column}"), file);
-        Some((bound("min")?, bound("max")?))
+    /// What a column of integers, or of moments in us, lies within in the file, where the log says.
+    pub(crate) fn limits(&self, file: usize, column: &str) -> Option<(i64, i64)> {
+        let column = Column::from_name(column);
+        let limit = |which: &str| {
+            let values = self.bound(which, &column)?;
+            let values = match values.data_type() {
+                DataType::Timestamp(TimeUnit::Microsecond, _) => cast(&values, &DataType::Int64),
+                _ => Ok(values),
+            };
+            integer(&values.ok()?, file)
+        };
+        Some((limit("min")?, limit("max")?))
+    }
+
+    /// The nulls of a column in the file, where the log says.
+    pub(crate) fn nulls(&self, file: usize, column: &str) -> Option<u64> {
+        let nulls = self.integer(&format!("null_count.{column}"), file)?;
+        u64::try_from(nulls).ok()
     }
 
     fn integer(&self, name: &str, file: usize) -> Option<i64> {
-        let column = self.actions.column_by_name(name)?;
-        let column = column.as_primitive_opt::<Int64Type>()?;
-        column.is_valid(file).then(|| column.value(file))
+        integer(self.actions.column_by_name(name)?, file)
     }
 
     /// The value of a partition column for each file.
@@ -243,11 +255,8 @@ impl FileList {
             })
         };
         let nulls = self
-            .actions
-            .column_by_name(&format!("null_count.{name}"))
-            .and_then(|array| array.as_primitive_opt::<Int64Type>())
-            .filter(|nulls| nulls.is_valid(file))
-            .and_then(|nulls| usize::try_from(nulls.value(file)).ok());
+            .nulls(file, name)
+            .and_then(|nulls| usize::try_from(nulls).ok());
         Ok(ColumnStatistics {
             null_count: exact(nulls),
             min_value: value("min")?,
@@ -271,6 +280,12 @@ impl FileList {
         }
         Some(ArrayRef::clone(array))
     }
+}
+
+/// The integer of a row; `None` where it is null, or the column is of something else.
+fn integer(column: &ArrayRef, row: usize) -> Option<i64> {
+    let column = column.as_primitive_opt::<Int64Type>()?;
+    column.is_valid(row).then(|| column.value(row))
 }
 
 /// What the log's least and greatest values are.

@@ -40,6 +40,7 @@ mod sorting;
 pub mod statistics;
 mod store;
 mod stream;
+mod truncating;
 mod views;
 mod warehouse;
 

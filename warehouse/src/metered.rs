@@ -251,7 +251,7 @@ impl ExecutionPlan for Metered {
 }
 
 /// What the rows of a batch take up, without what its buffers hold of others.
-fn bytes_of(batch: &RecordBatch) -> usize {
+pub(crate) fn bytes_of(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| bytes_in(column)).sum()
 }
 

@@ -14,8 +14,10 @@ use datafusion::catalog::MemoryCatalogProvider;
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::physical_plan::collect;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::physical_plan::execute_stream;
 use datafusion::scalar::ScalarValue;
+use futures::TryStreamExt as _;
 use plimsoll_ingest::{Table, WarehouseLocation, WarehouseStore, storage};
 use tokio::sync::OnceCell;
 
@@ -24,6 +26,7 @@ use crate::engine::{Engine, store_url};
 use crate::error::{OpenError, QueryError};
 use crate::functions;
 use crate::limits::Access;
+use crate::metered::bytes_of;
 use crate::plain;
 use crate::provider::FileTable;
 use crate::views::View;
@@ -234,13 +237,30 @@ impl Snapshots {
         sql: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Vec<RecordBatch>, DataFusionError> {
+        Ok(self.counted_rows(sql, parameters).await?.0)
+    }
+
+    /// The same where they may be many, with what they take of the memory that queries have.
+    pub(crate) async fn counted_rows(
+        self: &Arc<Self>,
+        sql: &str,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<(Vec<RecordBatch>, MemoryReservation), DataFusionError> {
         let session = self.session(Access::All);
         let mut plan = session.create_logical_plan(sql).await?;
         if !parameters.is_empty() {
             plan = plan.with_param_values(parameters)?;
         }
         let plan = plain::texts(session.create_physical_plan(&plan).await?)?;
-        collect(plan, session.task_ctx()).await
+        let memory = session.task_ctx().memory_pool().clone();
+        let taken = MemoryConsumer::new("rows of a named answer").register(&memory);
+        let mut rows = execute_stream(plan, session.task_ctx())?;
+        let mut batches = Vec::new();
+        while let Some(batch) = rows.try_next().await? {
+            taken.try_grow(bytes_of(&batch))?;
+            batches.push(batch);
+        }
+        Ok((batches, taken))
     }
 
     /// An error of the engine as ours.

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use plimsoll_ingest::spool::{SendRow, Spool, SpoolError, Tag};
+use plimsoll_ingest::storage::chain;
 use plimsoll_ingest::{RunId, StageRow, Table, TableRow as _, TickRow};
 
 use super::rows::{Measured, RowMaker};
@@ -62,22 +63,6 @@ pub(crate) enum RecorderError {
     /// The disk is slower than what is measured.
     #[error("the spool's disk is too slow: {rows} rows wait for it")]
     TooSlow { rows: usize },
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        // Some libraries repeat the cause in their own text.
-        if !text.contains(&next_text) {
-            text.push_str(": ");
-            text.push_str(&next_text);
-        }
-        cause = next.source();
-    }
-    text
 }
 
 impl Recorder {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use plimsoll_ingest::delta::create_missing;
 use plimsoll_ingest::publish::publish;
 use plimsoll_ingest::spool::Spool;
-use plimsoll_ingest::storage;
+use plimsoll_ingest::storage::{self, chain};
 use plimsoll_ingest::{JobId, RunRow, Timestamp, Verdict, WarehouseLocation, WarehouseStore};
 use tokio::sync::watch;
 
@@ -17,7 +17,6 @@ use super::{
 };
 use crate::load::client::Client;
 use crate::load::clock::RunClock;
-use crate::load::recorder::chain;
 
 /// A job and where it works.
 pub(super) struct Job {

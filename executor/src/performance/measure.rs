@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use plimsoll_ingest::spool::{Manifest, Spool, SpoolError, Tag};
+use plimsoll_ingest::storage::chain;
 use plimsoll_ingest::{
     EnvelopeRow, JobId, JobRow, RunId, RunRow, Table, TableRow, TaskId, Timestamp, Verdict,
 };
@@ -21,7 +22,7 @@ use crate::load::client::Client;
 use crate::load::clock::RunClock;
 use crate::load::drive::{Generator, HeldUp, Outside, RequestShape};
 use crate::load::profile::{IgnoreEos, Profile};
-use crate::load::recorder::{Recorder, chain};
+use crate::load::recorder::Recorder;
 use crate::load::stamped::Stamping;
 use crate::timer::PreciseTimer;
 use crate::verdict::Ending;
@@ -385,24 +386,14 @@ impl Measurement<'_> {
             "workload_digest": workload_digest,
         }));
         EnvelopeRow {
-            run_id,
-            run_key: run_id.run_key(),
             envelope_id: hex(&Sha256::digest(document.as_bytes())),
-            gpu_sku: None,
-            gpu_count: None,
-            topology: None,
-            driver: None,
             engine,
-            engine_version: None,
-            engine_args: None,
-            model_digest: None,
-            tokenizer_digest: None,
-            precision: None,
             workload_digest: Some(workload_digest.to_string()),
             warm_up,
             host,
             plimsoll_version: VERSION.to_string(),
             json: document,
+            ..EnvelopeRow::blank(run_id)
         }
     }
 }

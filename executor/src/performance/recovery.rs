@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_ingest::publish::publish;
 use plimsoll_ingest::spool::{self, Spool, SpoolError};
+use plimsoll_ingest::storage::chain;
 use plimsoll_ingest::{RunId, Verdict, WarehouseLocation, WarehouseStore};
 
 use super::seal::{FinishedAt, JobEnd, RunEnd, SealError, seal};
-use crate::load::recorder::chain;
 use crate::verdict::Ending;
 
 /// Why abandoned spools cannot be published at all: they cannot be looked for,

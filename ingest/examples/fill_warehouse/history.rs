@@ -1,8 +1,8 @@
 //! What draws the rows of months of nightly runs.
 
 use plimsoll_ingest::{
-    CaseRow, Date, EnvelopeRow, RequestRow, RunId, RunRow, ScoreRow, Sketch, StageRow, TickRow,
-    Timestamp, Verdict,
+    CaseRow, Date, EnvelopeRow, EventRow, FleetRow, RequestRow, RunId, RunRow, ScoreRow, Sketch,
+    StageRow, TickRow, Timestamp, Verdict,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -11,6 +11,16 @@ const MODELS: usize = 9;
 const PROFILES: [&str; 3] = ["step", "soak", "smoke"];
 const STAGES: i64 = 5;
 const DAY_US: i64 = 86_400_000_000;
+
+const HOUR_US: i64 = DAY_US / 24;
+
+fn sku_of(model: usize) -> &'static str {
+    ["H100", "A100", "L40S"][model % 3]
+}
+
+fn gpus_of(model: usize) -> i64 {
+    1 << (model % 3)
+}
 
 /// Runs that each night has: a benchmark and a functional one for each model, too.
 pub(super) const RUNS_A_NIGHT: usize = MODELS * (PROFILES.len() + 2);
@@ -42,26 +52,38 @@ impl Rows {
 
 /// What a table is sorted by.
 pub(super) trait Keyed {
-    fn run_id(&self) -> RunId;
     fn key(&self) -> (i64, i64);
-    fn date(&self) -> Date {
-        self.run_id().date()
-    }
+    fn date(&self) -> Date;
 }
 
 macro_rules! keyed {
     ($($row:ident by $within:expr;)+) => {
         $(impl Keyed for $row {
-            fn run_id(&self) -> RunId {
-                self.run_id
-            }
             fn key(&self) -> (i64, i64) {
                 let within: fn(&Self) -> i64 = $within;
                 (self.run_key, within(self))
             }
+            fn date(&self) -> Date {
+                self.run_id.date()
+            }
         })+
     };
 }
+
+macro_rules! keyed_by_time {
+    ($($row:ident),+) => {
+        $(impl Keyed for $row {
+            fn key(&self) -> (i64, i64) {
+                (self.at.micros(), 0)
+            }
+            fn date(&self) -> Date {
+                self.at.date()
+            }
+        })+
+    };
+}
+
+keyed_by_time!(FleetRow, EventRow);
 
 keyed! {
     RunRow by |_| 0;
@@ -102,11 +124,98 @@ impl History {
         0.5 + 0.5 * (-uniform.ln()).powf(1.3)
     }
 
+    /// When a night's day began.
+    fn day_us(&self, night: usize) -> i64 {
+        self.today_us - (self.nights - night) as i64 * DAY_US
+    }
+
+    /// What the hosts said in an hour of a night's day: a row each minute for each of them, and for
+    /// each of its GPUs.
+    pub(super) fn fleet(&self, night: usize, hour: i64) -> Vec<FleetRow> {
+        let from_us = self.day_us(night) + hour * HOUR_US;
+        let mut rows = Vec::new();
+        for minute in 0..60 {
+            let at = Timestamp::from_micros(from_us + minute * HOUR_US / 60);
+            for model in 0..MODELS {
+                let host = || format!("gpu{model}");
+                let queued = (hour + minute / 20 + model as i64) % 5;
+                rows.push(FleetRow {
+                    at,
+                    host: host(),
+                    gpu_uuid: None,
+                    sku: None,
+                    state: "leased".to_string(),
+                    utilization: None,
+                    memory_used: None,
+                    deployment: None,
+                    queued: Some(queued),
+                    oldest_queued_s: (queued > 0).then(|| (queued * 60 + minute) as f64),
+                });
+                for gpu in 0..gpus_of(model) {
+                    let spread = night as i64 * 31 + hour * 7 + minute / 15 + gpu * 3;
+                    let state = match (spread + model as i64) % 16 {
+                        0..=1 => "idle",
+                        2 if model == 4 => "foreign",
+                        3 if model == 7 && night.is_multiple_of(9) => "quarantined",
+                        _ => "leased",
+                    };
+                    let leased = state == "leased";
+                    rows.push(FleetRow {
+                        at,
+                        host: host(),
+                        gpu_uuid: Some(format!("GPU-{model:08x}-0000-4000-8000-{gpu:012x}")),
+                        sku: Some(sku_of(model).to_string()),
+                        state: state.to_string(),
+                        utilization: Some(if leased { 0.9 } else { 0.0 }),
+                        memory_used: Some(if leased { 70 << 30 } else { 0 }),
+                        deployment: leased.then(|| format!("model-{model}-r1")),
+                        queued: None,
+                        oldest_queued_s: None,
+                    });
+                }
+            }
+        }
+        rows
+    }
+
+    /// What people and the machinery did in a night.
+    pub(super) fn events(&self, night: usize) -> Vec<EventRow> {
+        let from_us = self.day_us(night);
+        let mut rows = Vec::new();
+        for number in 0..RUNS_A_NIGHT {
+            let model = number % MODELS;
+            let at_us = from_us + number as i64 * 1_200_000_000;
+            let mut event = |after_s: i64, actor: &str, action: &str, reason: Option<&str>| {
+                rows.push(EventRow {
+                    at: Timestamp::from_micros(at_us + after_s * 1_000_000),
+                    actor: actor.to_string(),
+                    action: action.to_string(),
+                    source: None,
+                    job_id: None,
+                    task_id: None,
+                    run_id: None,
+                    model: Some(format!("model-{model}")),
+                    deployment: Some(format!("model-{model}-r1")),
+                    host: Some(format!("gpu{model}")),
+                    reason: reason.map(str::to_string),
+                    detail: "{}".to_string(),
+                });
+            };
+            event(0, "nightly", "job_submitted", None);
+            event(5, "model_manager", "deployment_started", None);
+            if (night + number).is_multiple_of(40) {
+                let reason = "exited with status 1 before it was ready";
+                event(60, "model_manager", "deployment_failed", Some(reason));
+            }
+            event(900, "model_manager", "deployment_stopped", Some("idle"));
+        }
+        rows
+    }
+
     /// The rows of one run.
     pub(super) fn run(&mut self, night: usize, number: usize) -> Rows {
         let (model, suite) = (number % MODELS, number / MODELS);
-        let days_ago = (self.nights - 1 - night) as i64;
-        let start = self.today_us - (days_ago + 1) * DAY_US + number as i64 * 1_200_000_000;
+        let start = self.day_us(night) + number as i64 * 1_200_000_000;
         let run_id = RunId::new(Timestamp::from_micros(start / 1_000 * 1_000));
         match suite {
             3 => self.benchmark(run_id, model),
@@ -143,24 +252,20 @@ impl History {
 
     fn envelope(run_id: RunId, model: usize, driver: &str) -> EnvelopeRow {
         EnvelopeRow {
-            run_id,
-            run_key: run_id.run_key(),
             envelope_id: format!("{model:064x}"),
-            gpu_sku: Some(["H100", "A100", "L40S"][model % 3].to_string()),
-            gpu_count: Some(1 << (model % 3)),
-            topology: None,
+            gpu_sku: Some(sku_of(model).to_string()),
+            gpu_count: Some(gpus_of(model)),
             driver: Some(driver.to_string()),
             engine: Some("vllm".to_string()),
             engine_version: Some("0.11.0".to_string()),
-            engine_args: None,
             model_digest: Some(format!("{model:064x}")),
-            tokenizer_digest: None,
             precision: Some("bf16".to_string()),
             workload_digest: Some(format!("{:064x}", 1)),
             warm_up: Some("1s".to_string()),
             host: Some(format!("gpu{model}")),
             plimsoll_version: "0.1.0".to_string(),
             json: r#"{"timestamp_source": "kernel"}"#.to_string(),
+            ..EnvelopeRow::blank(run_id)
         }
     }
 

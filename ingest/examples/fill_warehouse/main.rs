@@ -1,5 +1,6 @@
 //! Fills a warehouse with months of nightly runs, as publishing and maintenance leave them: closed
-//! days in sorted files, the last two in a file for each run.
+//! days in sorted files, the last two in a file for each run, and with what the hosts and the
+//! machinery said in those months.
 //!
 //! `cargo xtask bench warehouse` runs it. The rows are drawn from a seed: the same arguments give the
 //! same rows, but for the day on which the history ends, which is today.
@@ -21,7 +22,7 @@ use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Add, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use plimsoll_ingest::files::{FileLimits, TableFiles};
-use plimsoll_ingest::{RunId, Table, TableRow, WarehouseLocation, WarehouseStore, delta};
+use plimsoll_ingest::{Journal, RunId, Table, TableRow, WarehouseLocation, WarehouseStore, delta};
 
 mod history;
 
@@ -29,6 +30,9 @@ use history::{History, Keyed, RUNS_A_NIGHT, Rows};
 
 /// Nights whose runs are not put together yet.
 const OPEN_NIGHTS: usize = 2;
+
+/// Nights whose minutes of the fleet are in one file when they are put together.
+const NIGHTS_A_FILE: usize = 10;
 
 type Failure = Box<dyn Error>;
 
@@ -43,13 +47,16 @@ async fn main() -> Result<(), Failure> {
     let runs: usize = runs.parse()?;
     let nights = runs.div_ceil(RUNS_A_NIGHT);
     let history = History::new(seed.parse()?, nights, requests.parse()?);
-    let written = Written {
+    let mut written = Written {
         store: &store,
         closed: Rows::default(),
         open: HashMap::new(),
     };
     match asked.is_empty() {
-        true => written.fill(history, runs, nights).await?,
+        true => {
+            written.record(&history, nights).await?;
+            written.fill(history, runs, nights).await?;
+        }
         false => written.on_demand(history).await?,
     }
     println!("{}", serde_json::json!({"runs": runs, "nights": nights}));
@@ -104,6 +111,31 @@ impl Written<'_> {
                 let closed = std::mem::take(&mut self.closed);
                 self.publish(closed, How::Compacted).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Months of the fleet and of events: what is closed in few files, the rest as its sources write
+    /// it, each hour.
+    async fn record(&mut self, history: &History, nights: usize) -> Result<(), Failure> {
+        let closed = nights.saturating_sub(OPEN_NIGHTS);
+        for first in (0..closed).step_by(NIGHTS_A_FILE) {
+            let some = first..closed.min(first + NIGHTS_A_FILE);
+            let hours = some.flat_map(|night| (0..24).map(move |hour| (night, hour)));
+            let rows = hours.flat_map(|(night, hour)| history.fleet(night, hour));
+            self.table(rows.collect(), How::Compacted).await?;
+        }
+        let events = (0..closed).flat_map(|night| history.events(night));
+        self.table(events.collect(), How::Compacted).await?;
+        let mut fleet = Journal::open(self.store, "hosts").await?;
+        let mut events = Journal::open(self.store, "control").await?;
+        for night in closed..nights {
+            for hour in 0..24 {
+                let rows = history.fleet(night, hour);
+                fleet.append(fleet.last().await? + 1, &rows).await?;
+            }
+            let rows = history.events(night);
+            events.append(events.last().await? + 1, &rows).await?;
         }
         Ok(())
     }

@@ -157,6 +157,7 @@ const GPU_SAMPLES: &[Rule] = &[
     NotNegative("memory_used"),
     Rising(&["memory_used", "memory_total"]),
     NotNegative("power_w"),
+    Unique(&["at_ns", "gpu_uuid"]),
 ];
 
 const FLEET: &[Rule] = &[

@@ -1,7 +1,7 @@
 //! Rows before anything is known of what they describe.
 
 use crate::id::RunId;
-use crate::table::{RequestRow, RunRow, StageRow};
+use crate::table::{EnvelopeRow, RequestRow, RunRow, StageRow};
 use crate::time::Timestamp;
 use crate::verdict::Verdict;
 use crate::vocabulary::{Phase, RequestStatus, TimestampSource, Trigger};
@@ -193,6 +193,32 @@ impl RequestRow {
             good: false,
             timestamp_source: TimestampSource::User.to_string(),
             trace_id: None,
+        }
+    }
+}
+
+impl EnvelopeRow {
+    /// A row that says nothing of what a run depended on.
+    pub fn blank(run_id: RunId) -> Self {
+        Self {
+            run_id,
+            run_key: run_id.run_key(),
+            envelope_id: String::new(),
+            gpu_sku: None,
+            gpu_count: None,
+            topology: None,
+            driver: None,
+            engine: None,
+            engine_version: None,
+            engine_args: None,
+            model_digest: None,
+            tokenizer_digest: None,
+            precision: None,
+            workload_digest: None,
+            warm_up: None,
+            host: None,
+            plimsoll_version: String::new(),
+            json: "{}".to_string(),
         }
     }
 }

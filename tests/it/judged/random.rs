@@ -197,26 +197,16 @@ impl Random {
     fn envelope(&mut self, run_id: RunId) -> EnvelopeRow {
         let gpu = self.maybe(0.8, |r| r.one_of(&["H100", "A100"]).to_string());
         EnvelopeRow {
-            run_id,
-            run_key: run_id.run_key(),
             envelope_id: "e".to_string(),
             gpu_count: gpu
                 .as_ref()
                 .and_then(|_| self.maybe(0.8, |r| r.below(2) + 1)),
             gpu_sku: gpu,
-            topology: None,
             driver: self.maybe(0.5, |_| "570".to_string()),
             engine: self.maybe(0.8, |_| "vllm".to_string()),
             engine_version: self.maybe(0.8, |_| "0.11".to_string()),
-            engine_args: None,
-            model_digest: None,
-            tokenizer_digest: None,
-            precision: None,
-            workload_digest: None,
-            warm_up: None,
-            host: None,
             plimsoll_version: "1".to_string(),
-            json: "{}".to_string(),
+            ..EnvelopeRow::blank(run_id)
         }
     }
 

@@ -33,7 +33,7 @@ const REPORT: &str = "this must not happen: please report it as a bug, with this
 const LOST: &str = "rows were taken out by another tool, or a file was replaced; the run's numbers \
     cannot be trusted";
 
-const QUESTIONS: [Question; 7] = [
+const QUESTIONS: [Question; 8] = [
     Question {
         table: Table::Runs,
         sql: "SELECT 'run ' || run_id || ' is there ' || count(*) || ' times' FROM runs
@@ -56,6 +56,14 @@ const QUESTIONS: [Question; 7] = [
               GROUP BY job_id HAVING count(*) > 1",
         from_kept: false,
         help: REPORT,
+    },
+    Question {
+        table: Table::Envelopes,
+        sql: "SELECT 'the envelope of run ' || u.run_id || ' is not there'
+              FROM runs u LEFT ANTI JOIN envelopes e ON e.run_key = u.run_key
+              WHERE u.verdict IN ('passed', 'degraded', 'blocked')",
+        from_kept: false,
+        help: LOST,
     },
     Question {
         table: Table::Stages,

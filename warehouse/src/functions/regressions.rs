@@ -7,7 +7,8 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use async_trait::async_trait;
-use datafusion::common::Result;
+use datafusion::common::{Result, plan_datafusion_err};
+use datafusion::error::DataFusionError;
 use datafusion::scalar::ScalarValue;
 use plimsoll_ingest::ColumnKind::{Boolean, Float64, Int64, Timestamp, Utf8};
 use plimsoll_ingest::Timestamp as Moment;
@@ -39,6 +40,10 @@ pub(super) const CHANGE_POINTS: Definition = Definition {
 
 /// How many earlier runs of a series are looked at: more would cost time in their square.
 const EARLIER: usize = 100;
+
+/// The most runs of one question since the moment that is asked for: time grows with their square, and
+/// nothing stops it within one series.
+const MOST: usize = 2_900;
 
 /// How far back earlier runs are looked for, in us: 400 days, so that years of runs cost no more.
 const HISTORY_US: i64 = 400 * 86_400_000_000;
@@ -145,18 +150,24 @@ impl Changes {
     }
 
     /// The changes that are believed, the newest first.
-    fn found(&self, all: series::Series) -> Vec<Change> {
+    ///
+    /// Gives way between series, so that a query that is past its time ends.
+    async fn found(&self, all: &series::Series) -> Result<Vec<Change>> {
         let mut found: Vec<Change> = Vec::new();
         // Every stretch that was looked at counts, when some points are believed.
         let mut tested: Vec<f64> = Vec::new();
         let mut places: Vec<usize> = Vec::new();
-        for (question, values) in all {
+        for (question, values) in &all.values {
+            tokio::task::yield_now().await;
             let new = values.partition_point(|(_, run)| run.started_us < self.since_us);
             if new == values.len() {
                 continue;
             }
             let first = new.saturating_sub(EARLIER);
             let window = &values[first..];
+            if values.len() - new > MOST {
+                return Err(self.too_many(question, values.len() - new));
+            }
             let series: Vec<f64> = window.iter().map(|(value, _)| *value).collect();
             let detected = change_points(&series);
             tested.extend(detected.elsewhere);
@@ -189,7 +200,17 @@ impl Changes {
             let of = |change: &Change| (-change.first_after.started_us, change.question.clone());
             of(one).cmp(&of(other))
         });
-        found
+        Ok(found)
+    }
+
+    /// Why a question is not looked at: part of the answer would pass for the whole.
+    fn too_many(&self, question: &Question, runs: usize) -> DataFusionError {
+        let since = Moment::from_micros(self.since_us);
+        let (suite, model) = (&question.suite, &question.model);
+        plan_datafusion_err!(
+            "`{suite}` of `{model}` has {runs} runs since {since}, and no more than {MOST} runs of \
+             one question are looked at: give a later moment"
+        )
     }
 
     /// Whether a change would be shown, if it is believed.
@@ -214,7 +235,8 @@ impl Change {
 #[async_trait]
 impl Call for Changes {
     async fn rows(&self, snapshots: &Arc<Snapshots>) -> Result<Vec<RecordBatch>> {
-        let found = self.found(series::all(snapshots, self.since_us - HISTORY_US).await?);
+        let all = series::all(snapshots, self.since_us - HISTORY_US).await?;
+        let found = self.found(&all).await?;
         let mut keys: Vec<i64> = found
             .iter()
             .flat_map(|change| [change.last_before.run_key, change.first_after.run_key])

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::scalar::ScalarValue;
 
 use crate::snapshots::Snapshots;
@@ -15,6 +16,8 @@ pub(super) struct Rows {
     columns: Vec<ArrayRef>,
     names: Vec<String>,
     len: usize,
+    /// What they take of the memory that queries have.
+    taken: Option<MemoryReservation>,
 }
 
 impl Rows {
@@ -24,15 +27,21 @@ impl Rows {
         sql: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Self> {
-        let batches = snapshots.rows(sql, parameters).await?;
+        let (batches, taken) = snapshots.counted_rows(sql, parameters).await?;
         let Some(first) = batches.first() else {
             return Ok(Self {
                 columns: Vec::new(),
                 names: Vec::new(),
                 len: 0,
+                taken: None,
             });
         };
+        // They are there twice while they are put together.
+        let size = taken.size();
+        taken.try_grow(size)?;
         let all: RecordBatch = concat_batches(&first.schema(), &batches)?;
+        drop(batches);
+        taken.shrink(size);
         let plain = |column: &ArrayRef| -> Result<ArrayRef> {
             let to = match column.data_type() {
                 DataType::Utf8View | DataType::LargeUtf8 | DataType::Null => DataType::Utf8,
@@ -48,7 +57,21 @@ impl Rows {
             columns,
             names: names.collect(),
             len: all.num_rows(),
+            taken: Some(taken),
         })
+    }
+
+    /// Counts what is kept of each row for as long as `counted` lives.
+    pub(super) fn count(
+        &self,
+        row_bytes: usize,
+        counted: &mut Option<MemoryReservation>,
+    ) -> Result<()> {
+        let Some(taken) = &self.taken else {
+            return Ok(());
+        };
+        let counted = counted.get_or_insert_with(|| taken.new_empty());
+        counted.try_grow(self.len * row_bytes)
     }
 
     /// How many there are.
@@ -121,6 +144,7 @@ mod tests {
             ],
             names: vec!["model".to_string(), "run_key".to_string()],
             len: 2,
+            taken: None,
         };
         assert_eq!(rows.required_text(0, 1).ok(), Some("m"));
         assert_eq!(rows.required_integer(1, 1).ok(), Some(7));

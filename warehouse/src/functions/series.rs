@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::common::Result;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::scalar::ScalarValue;
 
 use super::metric::{Metric, OF_RUNS};
@@ -36,11 +37,20 @@ pub(super) struct Question {
 type Values = Vec<(f64, Arc<Run>)>;
 
 /// The values of each question.
-pub(super) type Series = BTreeMap<Question, Values>;
+#[derive(Default)]
+pub(super) struct Series {
+    pub(super) values: BTreeMap<Question, Values>,
+    /// What they take of the memory that queries have.
+    taken: Option<MemoryReservation>,
+}
+
+/// What is kept of a run, in bytes, and of each of its values.
+const RUN_BYTES: usize = size_of::<Run>() + 64;
+const VALUE_BYTES: usize = size_of::<(f64, Arc<Run>)>();
 
 /// Every figure of every question, from a moment in us since the epoch on.
 pub(super) async fn all(snapshots: &Arc<Snapshots>, from_us: i64) -> Result<Series> {
-    let mut series = Series::new();
+    let mut series = Series::default();
     headline_figures(snapshots, from_us, &mut series).await?;
     scores(snapshots, from_us, &mut series).await?;
     markers(snapshots, from_us, &mut series).await?;
@@ -77,6 +87,7 @@ async fn headline_figures(
          AND r.pillar = 'performance' AND r.started_at >= $1 ORDER BY r.started_at, r.run_id"
     );
     let rows = Rows::of(snapshots, &sql, vec![moment(from_us)]).await?;
+    rows.count(RUN_BYTES + OF_RUNS.len() * VALUE_BYTES, &mut series.taken)?;
     // By question first, then by figure: there are far more values than series.
     let mut questions: HashMap<[&str; 3], Vec<Values>> = HashMap::new();
     for row in 0..rows.len() {
@@ -104,7 +115,7 @@ async fn headline_figures(
                 unit: metric.unit,
                 higher_is_better: metric.higher_is_better,
             };
-            series.insert(question, values);
+            series.values.insert(question, values);
         }
     }
     Ok(())
@@ -112,10 +123,11 @@ async fn headline_figures(
 
 /// Puts the values of rows that are each of one question to the others.
 fn put(rows: &Rows, series: &mut Series, of: impl Fn(usize) -> Result<Question>) -> Result<()> {
+    rows.count(RUN_BYTES + VALUE_BYTES, &mut series.taken)?;
     for row in 0..rows.len() {
         if let Some(value) = rows.float(FIRST, row) {
-            let of_run = run(rows, row)?;
-            series.entry(of(row)?).or_default().push((value, of_run));
+            let values = series.values.entry(of(row)?).or_default();
+            values.push((value, run(rows, row)?));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plimsoll_ingest::{ChunksRow, RunId, RunRow, TableRow, Timestamp, Verdict};
+use plimsoll_ingest::{ChunksRow, EnvelopeRow, RunId, RunRow, TableRow, Timestamp, Verdict};
 
 use super::*;
 
@@ -47,6 +47,7 @@ async fn publish(store: &WarehouseStore, hours_ago: i64, visible: bool) -> RunId
     let run_id = RunId::new(moment(hours_ago));
     append(store, run_id, hours_ago, &chunks_of(run_id)).await;
     if visible {
+        append(store, run_id, hours_ago, &[EnvelopeRow::blank(run_id)]).await;
         append(store, run_id, hours_ago, &[passed(run_id)]).await;
     }
     run_id

@@ -223,7 +223,7 @@ fn unreadable(
 ) -> OpenError {
     let reason = match storage::failure(error) {
         Some(failure) => failure.to_string(),
-        None => chain(error),
+        None => in_short(&chain(error)),
     };
     let location = location.to_string();
     if storage::is_denied(error) {
@@ -238,6 +238,28 @@ fn unreadable(
         location,
         reason,
         help: storage::help(error),
+    }
+}
+
+/// What Delta says of a log, in a line: of commits that are missing it shows its own structures.
+fn in_short(reason: &str) -> String {
+    const FIELD: &str = ", version: ";
+    const LONGEST: usize = 300;
+    let mut versions = reason.split(FIELD).skip(1).filter_map(|rest| {
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse::<u64>().ok()
+    });
+    if let Some((_, after)) = reason.split_once("found gap: ")
+        && after.starts_with("ParsedLogPath")
+        && let (Some(before), Some(after)) = (versions.next(), versions.next())
+    {
+        return format!(
+            "in its log (`_delta_log`) commit {after} follows {before}: those between are missing"
+        );
+    }
+    match reason.char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{} ..", &reason[..cut]),
+        None => reason.to_string(),
     }
 }
 

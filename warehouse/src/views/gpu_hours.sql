@@ -4,7 +4,8 @@
 -- state, a sixtieth each. busy is leased to a deployment, idle is free, foreign is used by a process
 -- that is not ours, quarantined is kept out of use. A minute that was sampled twice in one state
 -- counts once. Their sum is less than 1 where the host was not sampled all the time: sampled says
--- how much of the hour it was. Hours are UTC.
+-- how much of the hour it was. Hours are UTC. Ask for some days (WHERE hour >= ..): only their rows are
+-- read then.
 --
 -- Columns:
 --   hour: Start of the hour, UTC.

@@ -1,8 +1,11 @@
 //! Where figures changed, on series whose changes are known.
 
-use plimsoll_ingest::{EnvelopeRow, RunRow, ScoreRow};
+use std::time::{Duration, Instant};
 
-use crate::place::{Place, answer, at, blank, envelope, failure, id, run};
+use plimsoll_ingest::{EnvelopeRow, RunRow, ScoreRow};
+use plimsoll_warehouse::{QueryError, QueryLimits, WarehouseOptions};
+
+use crate::place::{EVERYTHING, Place, answer, ask, at, blank, envelope, failure, id, open, run};
 
 /// A little noise that does not repeat soon.
 fn jitter(number: i64) -> f64 {
@@ -137,4 +140,71 @@ async fn scores_are_followed_along_their_key() {
         answer(&place.open().await, sql).await,
         "benchmark,gsm8k,acc,score,a,2026-01-11T12:00:00Z,worse"
     );
+}
+
+/// Runs of some models, one each quarter of an hour, with a figure that never settles.
+async fn restless(place: &Place, models: &[&str], runs: i64) {
+    for model in models {
+        let rows = (0..runs).map(|number| RunRow {
+            ttft_ns_p99: Some(100_000_000 + (number / 40 % 7) * 3_000_000 + number * number % 977),
+            ..run(id(at(1, number * 15), model.as_bytes()[0]), model)
+        });
+        place.append(&rows.collect::<Vec<_>>()).await;
+    }
+}
+
+/// Finding changes takes time in the square of the runs, and memory for each.
+#[tokio::test]
+async fn many_runs_of_a_question_are_kept_within_the_limits() {
+    let since = "SELECT count(*) FROM regressions('2026-01-01')";
+    let place = Place::new();
+    let models = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    restless(&place, &models, 2_800).await;
+    let options = WarehouseOptions {
+        threads: 1,
+        ..WarehouseOptions::default()
+    };
+    let warehouse = open(&place.location, options.clone()).await;
+    let limits = QueryLimits {
+        timeout: Duration::from_secs(1),
+        ..EVERYTHING
+    };
+    let error = ask(&warehouse, since, &[], &limits).await;
+    let error = error.expect_err("it takes longer");
+    assert!(matches!(error, QueryError::TimedOut { .. }), "{error}");
+    // Whoever asks next does not wait until all is looked at.
+    let began = Instant::now();
+    assert_eq!(answer(&warehouse, "SELECT 1").await, "1");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+
+    let tight = WarehouseOptions {
+        memory_limit: 4 << 20,
+        ..options
+    };
+    let warehouse = open(&place.location, tight).await;
+    let error = failure(&warehouse, since).await;
+    assert!(matches!(error, QueryError::Memory { .. }), "{error}");
+    assert_eq!(
+        answer(&warehouse, "SELECT count(*) FROM runs").await,
+        "22400"
+    );
+
+    let place = Place::new();
+    restless(&place, &["m"], 3_000).await;
+    let warehouse = place.open().await;
+    let error = failure(&warehouse, since).await.to_string();
+    assert!(
+        error.contains("`step` of `m` has 3000 runs since 2026-01-01T00:00:00Z"),
+        "{error}"
+    );
+    assert!(
+        error.contains("2900") && error.contains("give a later moment"),
+        "{error}"
+    );
+    let later = "SELECT count(*) FROM regressions('2026-01-25')";
+    assert!(answer(&warehouse, later).await.parse::<u32>().is_ok());
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use plimsoll_ingest::{CaseRow, RequestRow, RunId, RunRow, Table};
+use plimsoll_ingest::{CaseRow, GpuSampleRow, RequestRow, RunId, RunRow, Table};
 use plimsoll_warehouse::{Checked, Chore, Retention, Severity, WarehouseOptions, check, maintain};
 
 use crate::place::{Place, at, blank, envelope, id, request, run, stage, tick};
@@ -35,8 +35,17 @@ async fn measured_before(place: &Place, fill: u8, days: i64) -> RunId {
         ..stage(run_id, 0, "steady")
     };
     place.append(&[sent]).await;
+    place.append(&[envelope(run_id)]).await;
     place.append(&[run(run_id, "m")]).await;
     run_id
+}
+
+fn gpu_sample(run_id: RunId, at_ns: i64, gpu_uuid: &str) -> GpuSampleRow {
+    GpuSampleRow {
+        at_ns,
+        gpu_uuid: gpu_uuid.to_string(),
+        ..blank(run_id)
+    }
 }
 
 /// What is broken, one line each.
@@ -76,12 +85,12 @@ async fn a_sound_warehouse_is_called_so() {
     measured(&place, 2).await;
     let checked = checked(&place).await;
     assert!(checked.is_sound(), "{checked:?}");
-    assert_eq!((checked.runs, checked.files, checked.tables), (2, 6, 3));
+    assert_eq!((checked.runs, checked.files, checked.tables), (2, 8, 4));
     let missing = checked
         .findings
         .iter()
         .filter(|finding| finding.what.contains("no such table"));
-    assert_eq!(missing.count(), Table::ALL.len() - 3);
+    assert_eq!(missing.count(), Table::ALL.len() - 4);
 }
 
 #[tokio::test]
@@ -138,21 +147,37 @@ fn rewrite(place: &Place, table: Table, change: impl Fn(&str) -> String) {
 
 #[tokio::test]
 async fn a_log_that_does_not_fit_its_files_is_named() {
-    for (from, to, said) in [
+    type Change = fn(&str) -> String;
+    let cases: [(Table, Change, &str); 4] = [
         (
-            r#"numRecords\":2"#,
-            r#"numRecords\":3"#,
+            Table::Requests,
+            |text| text.replace(r#"numRecords\":2"#, r#"numRecords\":3"#),
             "has 2 rows where the log says 3",
         ),
         (
-            r#"\"request_id\":1"#,
-            r#"\"request_id\":0"#,
+            Table::Requests,
+            |text| text.replace(r#"\"request_id\":1"#, r#"\"request_id\":0"#),
             "holds request_id from 0 to 1, and its log says 0 to 0",
         ),
-    ] {
+        (
+            Table::Requests,
+            |text| {
+                let (before, nulls) = text.split_once("nullCount").expect("null counts");
+                let nulls = nulls.replacen(r#"\"stage\":0"#, r#"\"stage\":1"#, 1);
+                format!("{before}nullCount{nulls}")
+            },
+            "has 0 rows without stage, and its log says 1",
+        ),
+        (
+            Table::Runs,
+            |text| text.replace(r#"\"started_at\":\"20"#, r#"\"started_at\":\"21"#),
+            "holds started_at from",
+        ),
+    ];
+    for (table, change, said) in cases {
         let place = Place::new();
         measured(&place, 1).await;
-        rewrite(&place, Table::Requests, |text| text.replace(from, to));
+        rewrite(&place, table, change);
         let found = broken(&checked(&place).await);
         assert!(found[0].contains(said), "{found:?}");
     }
@@ -194,14 +219,19 @@ async fn rows_that_are_there_twice_are_found_in_every_table() {
         place.append(&[envelope(run_id)]).await;
         place.append(&[stage(run_id, 7, "steady")]).await;
         place.append(&[tick(run_id, 3)]).await;
+        place.append(&[gpu_sample(run_id, 3, "GPU-1")]).await;
+        place.append(&[gpu_sample(run_id, 3, "GPU-2")]).await;
         place.append(std::slice::from_ref(&case)).await;
     }
     let found = broken(&checked(&place).await);
     let key = run_id.run_key();
     let said = [
-        format!("reports.envelopes: run with key {key} has 2 rows, and 1 different run_id"),
+        format!("reports.envelopes: run with key {key} has 3 rows, and 1 different run_id"),
         format!("reports.stages: run with key {key} has 3 rows, and 2 different stage"),
         format!("reports.ticks: run with key {key} has 2 rows, and 1 different at_ns"),
+        format!(
+            "reports.gpu_samples: run with key {key} has 4 rows, and 2 different at_ns, gpu_uuid"
+        ),
         format!("raw.cases: run with key {key} has 2 rows, and 1 different case_id"),
     ];
     assert_eq!(found, said);
@@ -219,6 +249,7 @@ async fn any_number_of_requests_is_looked_at_in_little_memory() {
             request_id,
             ..first.clone()
         }));
+        place.append(&[envelope(run_id)]).await;
         place.append(&[run(run_id, "m")]).await;
         let sent = plimsoll_ingest::StageRow {
             sent: 5_000,
@@ -287,6 +318,7 @@ async fn a_run_whose_rows_are_lost_is_named() {
         ..run(performance, "m")
     };
     place.append(&[of_cases, of_stages]).await;
+    place.append(&[envelope(functional)]).await;
     place.append(&[blank::<CaseRow>(functional)]).await;
     place.append(&[stage(performance, 0, "steady")]).await;
     let of_another = RequestRow {
@@ -296,6 +328,7 @@ async fn a_run_whose_rows_are_lost_is_named() {
     place.append(&[of_another]).await;
     let found = broken(&checked(&place).await);
     let said = [
+        format!("reports.envelopes: the envelope of run {performance} is not there"),
         format!(
             "reports.stages: stage 1 of run {performance}, which its headline is about, is not \
              there"
@@ -361,5 +394,25 @@ async fn a_table_that_is_another_is_named_and_the_rest_is_looked_at() {
     assert!(!checked.is_sound());
     let found = broken(&checked);
     assert!(found[0].starts_with("reports.stages: "), "{found:?}");
-    assert_eq!(checked.tables, 2);
+    assert_eq!(checked.tables, 3);
+}
+
+#[tokio::test]
+async fn a_commit_that_is_missing_is_named_in_a_line() {
+    let place = Place::new();
+    measured(&place, 1).await;
+    measured(&place, 2).await;
+    let log = place.warehouse().join("raw/requests/_delta_log");
+    std::fs::remove_file(log.join("00000000000000000001.json")).expect("removed");
+    let checked = checked(&place).await;
+    let mut findings = checked.findings.iter();
+    let finding = findings.find(|finding| finding.severity == Severity::Broken);
+    let finding = finding.expect("the log has a gap");
+    let said = finding.to_string();
+    assert!(said.starts_with("raw.requests: "), "{said}");
+    assert!(said.contains("commit 2 follows 0"), "{said}");
+    assert!(
+        said.len() < 300 && finding.help.contains("restore"),
+        "{said}"
+    );
 }

@@ -75,7 +75,7 @@ const ANSWERS: [(&str, &str); 15] = [
     ("performance_summary", "SELECT * FROM performance_summary"),
     ("score_trends", "SELECT * FROM score_trends"),
     ("functional_summary", "SELECT * FROM functional_summary"),
-    ("gpu_hours", "SELECT * FROM gpu_hours"),
+    ("gpu_hours", "SELECT * FROM gpu_hours WHERE hour >= 'SINCE'"),
     ("operations", "SELECT * FROM operations"),
     ("questions", "SELECT * FROM questions"),
     ("saturation_curve", "SELECT * FROM saturation_curve('RUN')"),
