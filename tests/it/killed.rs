@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use plimsoll_ingest::spool::{Manifest, Spool, Tag};
 use plimsoll_ingest::{
-    RequestRow, RunId, RunRow, StageRow, Table, TableRow as _, TaskId, Timestamp, Verdict,
+    EnvelopeRow, RequestRow, RunId, RunRow, StageRow, Table, TableRow as _, TaskId, Timestamp,
+    Verdict,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -61,7 +62,15 @@ fn spool(root: &Path, warehouse: &str) {
         comparable_key: "k".to_owned(),
         ..RunRow::blank(run_id, run_id.created_at())
     };
+    let envelope = EnvelopeRow {
+        envelope_id: "e".to_owned(),
+        ..EnvelopeRow::blank(run_id)
+    };
     let finals = [
+        (
+            Table::Envelopes,
+            EnvelopeRow::to_batch(&[envelope]).expect("rows"),
+        ),
         (Table::Stages, StageRow::to_batch(&[stage]).expect("rows")),
         (Table::Runs, RunRow::to_batch(&[run]).expect("rows")),
     ];
@@ -156,6 +165,15 @@ fn publishers_killed_at_random_end_with_each_run_once_on_s3() {
     for seed in 0..rounds() {
         let bucket = Bucket::s3();
         let deaths = kill_until_nothing_waits(bucket.warehouse, &bucket.variables, seed);
-        println!("{deaths} deaths on object storage");
+        println!("{deaths} deaths on S3");
+    }
+}
+
+#[test]
+fn publishers_killed_at_random_end_with_each_run_once_on_azure() {
+    for seed in 0..rounds() {
+        let bucket = Bucket::azure();
+        let deaths = kill_until_nothing_waits(bucket.warehouse, &bucket.variables, seed);
+        println!("{deaths} deaths on Azure");
     }
 }

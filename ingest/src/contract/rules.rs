@@ -157,7 +157,6 @@ const GPU_SAMPLES: &[Rule] = &[
     NotNegative("memory_used"),
     Rising(&["memory_used", "memory_total"]),
     NotNegative("power_w"),
-    Unique(&["at_ns", "gpu_uuid"]),
 ];
 
 const FLEET: &[Rule] = &[

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use plimsoll_ingest::{CaseRow, GpuSampleRow, RequestRow, RunId, RunRow, Table};
+use plimsoll_ingest::{CaseRow, RequestRow, RunId, RunRow, Table};
 use plimsoll_warehouse::{Checked, Chore, Retention, Severity, WarehouseOptions, check, maintain};
 
 use crate::place::{Place, at, blank, envelope, id, request, run, stage, tick};
@@ -38,14 +38,6 @@ async fn measured_before(place: &Place, fill: u8, days: i64) -> RunId {
     place.append(&[envelope(run_id)]).await;
     place.append(&[run(run_id, "m")]).await;
     run_id
-}
-
-fn gpu_sample(run_id: RunId, at_ns: i64, gpu_uuid: &str) -> GpuSampleRow {
-    GpuSampleRow {
-        at_ns,
-        gpu_uuid: gpu_uuid.to_string(),
-        ..blank(run_id)
-    }
 }
 
 /// What is broken, one line each.
@@ -219,8 +211,6 @@ async fn rows_that_are_there_twice_are_found_in_every_table() {
         place.append(&[envelope(run_id)]).await;
         place.append(&[stage(run_id, 7, "steady")]).await;
         place.append(&[tick(run_id, 3)]).await;
-        place.append(&[gpu_sample(run_id, 3, "GPU-1")]).await;
-        place.append(&[gpu_sample(run_id, 3, "GPU-2")]).await;
         place.append(std::slice::from_ref(&case)).await;
     }
     let found = broken(&checked(&place).await);
@@ -229,9 +219,6 @@ async fn rows_that_are_there_twice_are_found_in_every_table() {
         format!("reports.envelopes: run with key {key} has 3 rows, and 1 different run_id"),
         format!("reports.stages: run with key {key} has 3 rows, and 2 different stage"),
         format!("reports.ticks: run with key {key} has 2 rows, and 1 different at_ns"),
-        format!(
-            "reports.gpu_samples: run with key {key} has 4 rows, and 2 different at_ns, gpu_uuid"
-        ),
         format!("raw.cases: run with key {key} has 2 rows, and 1 different case_id"),
     ];
     assert_eq!(found, said);
