@@ -326,24 +326,10 @@ fn other_tables_are_held_to_their_rules_too() {
     assert!(wrong(&[score(0.5), score(0.6)]).contains("`metric`, row 1: is there twice"));
     assert!(wrong(&[score(f64::NEG_INFINITY)]).contains("`value`, row 0: -inf"));
     let envelope = EnvelopeRow {
-        run_id: id,
-        run_key: id.run_key(),
         envelope_id: "e".to_string(),
-        gpu_sku: None,
         gpu_count: Some(-1),
-        topology: None,
-        driver: None,
-        engine: None,
-        engine_version: None,
-        engine_args: None,
-        model_digest: None,
-        tokenizer_digest: None,
-        precision: None,
-        workload_digest: None,
-        warm_up: None,
-        host: None,
         plimsoll_version: "1".to_string(),
-        json: "{}".to_string(),
+        ..EnvelopeRow::blank(id)
     };
     assert!(wrong(&[envelope]).contains("`gpu_count`, row 0: -1 is negative"));
     let stage = |ttft_sketch| StageRow {

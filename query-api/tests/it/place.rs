@@ -187,24 +187,10 @@ fn stage(run: RunId, number: i64, offered: f64) -> StageRow {
 
 fn envelope(run: &RunRow) -> EnvelopeRow {
     EnvelopeRow {
-        run_id: run.run_id,
-        run_key: run.run_key,
         envelope_id: run.envelope_id.clone(),
-        gpu_sku: None,
-        gpu_count: None,
-        topology: None,
-        driver: None,
         engine: Some("vllm".to_string()),
-        engine_version: None,
-        engine_args: None,
-        model_digest: None,
-        tokenizer_digest: None,
-        precision: None,
-        workload_digest: None,
-        warm_up: None,
-        host: None,
         plimsoll_version: run.plimsoll_version.clone(),
-        json: "{}".to_string(),
+        ..EnvelopeRow::blank(run.run_id)
     }
 }
 
