@@ -33,7 +33,7 @@ def pick(row, *names):
     return {name: row[name] for name in names}
 
 
-def peak_rps(tables, _):
+def peak_rps(tables):
     runs = tables.with_envelopes(tables.measured().filter(pl.col("peak_goodput_rps").is_not_null()))
     runs = runs.with_columns(day=pl.col("started_at").dt.date(), revision="model_revision")
     best = []
@@ -62,7 +62,7 @@ def headline_metrics():
         yield f"{what}{percentile}_ms", "ms", False, in_ms
 
 
-def performance_summary(tables, _):
+def performance_summary(tables):
     runs = in_order(tables.measured().filter(pl.col("pillar") == "performance"))
     answer = []
     for (model, profile, key), rows in groups(runs, "model", "profile", "comparable_key").items():
@@ -86,7 +86,7 @@ def t_quantile(freedom):
     return 1.96 + 2.372 / freedom + 2.823 / freedom**2
 
 
-def score_trends(tables, _):
+def score_trends(tables):
     runs = tables.measured().select("run_key", "model", "started_at")
     scores = in_order(tables["reports/scores"].join(runs, on="run_key"))
     answer = []
@@ -115,7 +115,7 @@ SETUP = ["model_revision", "engine", "engine_version", "engine_args", "driver", 
 SETUP += ["precision"]
 
 
-def capacity(tables, _):
+def capacity(tables):
     runs = tables.with_envelopes(tables.measured().filter(pl.col("pillar") == "performance"))
     runs = in_order(runs)
     setup = lambda row: [row[name] or "" for name in SETUP]
@@ -157,9 +157,9 @@ def capacity(tables, _):
     return answer
 
 
-def answers(tables, run):
+def answers(tables):
     rows = []
-    for row in capacity(tables, run):
+    for row in capacity(tables):
         said = row["model"]
         if row["gpu_sku"] is None:
             said += " on hardware that is not known"
@@ -191,7 +191,7 @@ def answers(tables, run):
     return rows
 
 
-def gpu_hours(tables, _):
+def gpu_hours(tables):
     samples = tables["reports/fleet"].filter(pl.col("gpu_uuid").is_not_null())
     samples = samples.with_columns(
         hour=pl.col("at").dt.truncate("1h"), minute=pl.col("at").dt.truncate("1m"), gpu="gpu_uuid"
@@ -207,7 +207,7 @@ def gpu_hours(tables, _):
     return answer
 
 
-def functional_summary(tables, _):
+def functional_summary(tables):
     runs = tables.measured().select("run_key", "model", "started_at", "comparable_key")
     cases = tables["raw/cases"].join(runs, on="run_key").to_dicts()
     keys = ["model", "tier", "marker", "started_at", "comparable_key", "run_id"]
@@ -221,7 +221,7 @@ def functional_summary(tables, _):
     return answer
 
 
-def operations(tables, _):
+def operations(tables):
     kinds = "deployment_started deployment_failed deployment_stopped schedule_missed gpu_quarantined"
     events = tables["audit/events"].filter(pl.col("action").is_in(kinds.split()))
     events = events.rename({"action": "kind"})
@@ -288,10 +288,9 @@ def latency_matrix(tables, run):
     return answer
 
 
-def sizing(tables, run):
-    model, demand = "alpha", 33.5
+def sizing(tables, model, demand):
     answer = []
-    for row in capacity(tables, run):
+    for row in capacity(tables):
         if row["model"] != model:
             continue
         basis, rate = None, None

@@ -1,4 +1,7 @@
 //! The few requests that chores themselves make: one request, one reply, connection closed.
+//!
+//! They are of HTTP/1.0, in which a body comes as it is: a server may cut one of HTTP/1.1 into
+//! chunks.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,23 +10,23 @@ use std::time::Duration;
 /// Status and body of one GET over loopback.
 ///
 /// # Errors
-/// Where nothing listens, or what came back is no HTTP/1 reply.
+/// Where nothing listens, or what came back is no HTTP reply.
 pub(crate) fn get(server: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     reply(
         server,
-        &format!("GET {path} HTTP/1.1\r\nhost: {server}\r\n"),
+        &format!("GET {path} HTTP/1.0\r\nhost: {server}\r\n"),
         "",
     )
 }
 
-/// Status and body, as they came, of one POST of JSON over loopback.
+/// Status and body of one POST of JSON over loopback.
 ///
 /// # Errors
 /// As [`get`].
 pub(crate) fn post(server: SocketAddr, path: &str, json: &str) -> io::Result<(u16, String)> {
     let length = json.len();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {server}\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.0\r\nhost: {server}\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\n"
     );
     reply(server, &head, json)
@@ -32,7 +35,7 @@ pub(crate) fn post(server: SocketAddr, path: &str, json: &str) -> io::Result<(u1
 fn reply(server: SocketAddr, head: &str, body: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2))?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    write!(stream, "{head}connection: close\r\n\r\n{body}")?;
+    write!(stream, "{head}\r\n{body}")?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply)?;
     parse(&reply).ok_or_else(|| io::Error::other(format!("no HTTP reply from {server}")))

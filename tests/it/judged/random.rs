@@ -5,8 +5,8 @@ use std::path::Path;
 use deltalake_core::writer::{DeltaWriter as _, RecordBatchWriter};
 use plimsoll_ingest::spool::{Manifest, Spool, Tag};
 use plimsoll_ingest::{
-    CaseRow, EnvelopeRow, EventRow, FleetRow, RequestRow, RunId, RunRow, ScoreRow, StageRow, Table,
-    TableRow, Timestamp, Verdict, WarehouseLocation, WarehouseStore, delta,
+    CaseRow, EnvelopeRow, EventRow, FleetRow, RequestRow, RunId, RunRow, ScoreRow, Sketch,
+    StageRow, Table, TableRow, Timestamp, Verdict, WarehouseLocation, WarehouseStore, delta,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -93,15 +93,27 @@ impl Random {
         match run.pillar.as_str() {
             "performance" => {
                 let stages = self.below(4) + 1;
-                let rows: Vec<_> = (0..stages).map(|stage| self.stage(run_id, stage)).collect();
+                let mut rows = Vec::new();
+                let mut requests = Vec::new();
+                for stage in 0..stages {
+                    let row = self.stage(run_id, stage);
+                    let of_stage = self.requests(&row);
+                    rows.push(StageRow {
+                        ttft_sketch: sketch_of_ttft(&of_stage),
+                        ..row
+                    });
+                    requests.extend(of_stage);
+                }
                 finals.push((Table::Stages, batch(&rows)));
-                let requests: Vec<_> = rows.iter().flat_map(|row| self.requests(row)).collect();
                 let requests: Vec<_> = (0..).zip(requests).map(numbered).collect();
                 spool
                     .append(Tag::Facts(Table::Requests), &batch(&requests))
                     .expect("appended");
             }
-            "benchmark" => finals.push((Table::Scores, batch(&self.scores(run_id)))),
+            "benchmark" => {
+                let scores = self.scores(run_id, &run.model);
+                finals.push((Table::Scores, batch(&scores)));
+            }
             _ => spool
                 .append(Tag::Facts(Table::Cases), &batch(&self.cases(run_id)))
                 .expect("appended"),
@@ -120,7 +132,16 @@ impl Random {
             "functional",
             "functional",
         ]);
-        let profile = self.one_of(&["step", "smoke", "soak", "spike", "max_throughput"]);
+        // One question is asked more often than the others, so that some runs have many before them.
+        let profile = self.one_of(&[
+            "step",
+            "step",
+            "step",
+            "smoke",
+            "soak",
+            "spike",
+            "max_throughput",
+        ]);
         let verdict = self.one_of(&[
             &Verdict::Passed,
             &Verdict::Passed,
@@ -145,7 +166,8 @@ impl Random {
             model: self.one_of(&["alpha", "beta"]).to_string(),
             model_revision: self.maybe(0.6, |r| format!("r{}", r.below(2))),
             envelope_id: "e".to_string(),
-            comparable_key: format!("key-{profile}-{}", self.below(2)),
+            comparable_key: format!("key-{profile}-{}", u8::from(self.chance(0.2))),
+            config: self.config(),
             workload_digest: self.maybe(0.9, |_| "w".to_string()),
             workload: self.maybe(0.9, |r| format!("mixed-v{}", r.below(2))),
             slo: self.maybe(0.9, |r| {
@@ -206,8 +228,25 @@ impl Random {
             engine: self.maybe(0.8, |_| "vllm".to_string()),
             engine_version: self.maybe(0.8, |_| "0.11".to_string()),
             plimsoll_version: "1".to_string(),
+            json: format!(
+                r#"{{"kernel": {{"release": "6.{}"}}, "driver": "none", "model": "{}", "cores": [{}]}}"#,
+                self.below(3),
+                self.below(9),
+                self.below(2)
+            ),
             ..EnvelopeRow::blank(run_id)
         }
+    }
+
+    /// Settings, some of which say nothing of what was asked.
+    fn config(&mut self) -> String {
+        let temperature = self.maybe(0.5, |r| format!(r#", "temperature": {}"#, r.below(2)));
+        format!(
+            r#"{{"clock": {{"began": {}}}, "load": {{"rate": "{}", "ends": null}}{}}}"#,
+            self.below(1 << 40),
+            self.below(2),
+            temperature.unwrap_or_default()
+        )
     }
 
     fn stage(&mut self, run_id: RunId, stage: i64) -> StageRow {
@@ -292,11 +331,13 @@ impl Random {
             .collect()
     }
 
-    fn scores(&mut self, run_id: RunId) -> Vec<ScoreRow> {
+    fn scores(&mut self, run_id: RunId, model: &str) -> Vec<ScoreRow> {
         let stderr = self.maybe(0.7, |r| r.float(0.2));
-        // One step in each series, most of which have enough scores before it.
+        // One step in each series, most of which have enough scores before it: up or down.
         let days_ago = (self.now.micros() - run_id.created_at().micros()) / MINUTE_US / DAY_MINUTES;
-        let level = if days_ago < DAYS / 4 { 0.7 } else { 0.5 };
+        let stepped = (days_ago < DAYS / 2) == (model == "alpha");
+        let level = if stepped { 0.7 } else { 0.5 };
+        let other_question = self.chance(0.05);
         ["acc", "acc_norm"]
             .map(|metric| ScoreRow {
                 run_id,
@@ -314,7 +355,7 @@ impl Random {
                 prompt_digest: None,
                 decoding: "{}".to_string(),
                 settings: "{}".to_string(),
-                comparable_key: "s".to_string(),
+                comparable_key: if other_question { "t" } else { "s" }.to_string(),
             })
             .into()
     }
@@ -405,6 +446,13 @@ fn numbered((number, row): (i64, RequestRow)) -> RequestRow {
         request_id: number,
         ..row
     }
+}
+
+/// What is stored of the requests of a stage that were answered.
+fn sketch_of_ttft(requests: &[RequestRow]) -> Option<Vec<u8>> {
+    let answered = requests.iter().filter(|request| request.status == "ok");
+    let sketch: Sketch = answered.filter_map(|r| Some(r.ttft_ns? as f64)).collect();
+    (sketch.count() > 0).then(|| sketch.to_bytes())
 }
 
 fn batch<R: TableRow>(rows: &[R]) -> arrow::array::RecordBatch {
