@@ -8,10 +8,8 @@
 
 use std::fmt;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
-use arrow::error::ArrowError;
-use arrow::row::{OwnedRow, RowConverter, SortField};
 use serde_json::Value;
 
 use crate::id::{JobId, RunId};
@@ -21,6 +19,9 @@ use crate::table::Table;
 use crate::time::Timestamp;
 
 mod rules;
+mod unique;
+
+use unique::Unique;
 
 /// One thing that every row of a table holds. Null values are passed over:
 /// what may be null is said by the columns.
@@ -40,6 +41,11 @@ pub(crate) enum Rule {
     Share(&'static str),
     /// The bytes are a sketch.
     Sketch(&'static str),
+    /// The list has four integers, the percentiles p50, p90, p95 and p99: none is less than one
+    /// before it.
+    Percentiles(&'static str),
+    /// The first list is as long as the second.
+    AsLong(&'static str, &'static str),
     /// None of the integers is less than one before it.
     Rising(&'static [&'static str]),
     /// The first integer is the sum of the others.
@@ -64,6 +70,8 @@ impl fmt::Display for Rule {
             Self::NotNegative(column) => write!(f, "`{column}` is not negative"),
             Self::Share(column) => write!(f, "`{column}` is from 0 to 1"),
             Self::Sketch(column) => write!(f, "`{column}` is a sketch"),
+            Self::Percentiles(column) => write!(f, "`{column}` has four values that rise"),
+            Self::AsLong(column, other) => write!(f, "`{column}` is as long as `{other}`"),
             Self::Rising(columns) => write!(f, "`{}`", columns.join("` <= `")),
             Self::Sum(column, [one, other]) => write!(f, "`{column}` = `{one}` + `{other}`"),
             Self::Difference(column, [later, earlier]) => {
@@ -148,6 +156,18 @@ impl Rule {
                     })
                 })
             }
+            Self::Percentiles(column) => lists(batch, column, |_, list| {
+                let rise = list.len() == 4 && list.is_sorted();
+                (!rise).then(|| format!("{list:?} are not four percentiles that rise"))
+            }),
+            Self::AsLong(column, other) => {
+                let others = batch.column_by_name(other)?.as_list_opt::<i32>()?;
+                lists(batch, column, |row, list| {
+                    let (found, wanted) = (list.len(), others.value(row).len());
+                    (found != wanted)
+                        .then(|| format!("is of {found} chunks, and `{other}` of {wanted}"))
+                })
+            }
             Self::Rising(columns) => rising(batch, columns),
             Self::Sum(column, [one, other]) => {
                 computed(batch, [column, one, other], i64::checked_add, "sum")
@@ -223,6 +243,24 @@ fn numbers(
     }
     let mut values = values.as_primitive_opt::<Float64Type>()?.iter().enumerate();
     values.find_map(|(row, value)| breach(row, value?))
+}
+
+fn lists(
+    batch: &RecordBatch,
+    column: &'static str,
+    wrong: impl Fn(usize, &[i64]) -> Option<String>,
+) -> Option<Breach> {
+    let values = batch.column_by_name(column)?.as_list_opt::<i32>()?;
+    let mut values = values.iter().enumerate();
+    values.find_map(|(row, list)| {
+        let list = list?;
+        let reason = wrong(row, list.as_primitive_opt::<Int64Type>()?.values())?;
+        Some(Breach {
+            row,
+            column,
+            reason,
+        })
+    })
 }
 
 fn integers<'a>(batch: &'a RecordBatch, column: &str) -> Option<&'a Int64Array> {
@@ -322,13 +360,6 @@ pub(crate) struct Checker {
     unique: Option<Unique>,
     /// Rows that were checked before this batch.
     rows: usize,
-}
-
-/// Finds rows that hold what the row before them held.
-struct Unique {
-    columns: &'static [&'static str],
-    converter: RowConverter,
-    last: Option<OwnedRow>,
 }
 
 impl Checker {
@@ -438,47 +469,6 @@ fn not_finite(batch: &RecordBatch, table: Table) -> Option<Breach> {
                 (!number.is_finite()).then(|| format!("{number} is no finite number"))
             })
         })
-}
-
-impl Unique {
-    fn new(table: Table, columns: &'static [&'static str]) -> Result<Self, ArrowError> {
-        let schema = table.arrow_schema();
-        let fields = columns
-            .iter()
-            .map(|column| {
-                Ok(SortField::new(
-                    schema.field_with_name(column)?.data_type().clone(),
-                ))
-            })
-            .collect::<Result<Vec<_>, ArrowError>>()?;
-        Ok(Self {
-            columns,
-            converter: RowConverter::new(fields)?,
-            last: None,
-        })
-    }
-
-    fn breach(&mut self, batch: &RecordBatch) -> Result<Option<Breach>, ArrowError> {
-        let values: Vec<ArrayRef> = self
-            .columns
-            .iter()
-            .filter_map(|column| batch.column_by_name(column).cloned())
-            .collect();
-        let rows = self.converter.convert_columns(&values)?;
-        let mut before = self.last.as_ref().map(OwnedRow::row);
-        for (row, now) in rows.iter().enumerate() {
-            if before == Some(now) {
-                return Ok(Some(Breach {
-                    row,
-                    column: self.columns[self.columns.len() - 1],
-                    reason: "is there twice in the run".to_string(),
-                }));
-            }
-            before = Some(now);
-        }
-        self.last = before.map(|row| row.owned());
-        Ok(None)
-    }
 }
 
 #[cfg(test)]

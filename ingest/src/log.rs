@@ -90,3 +90,39 @@ pub(crate) fn files_by<T>(
 pub(crate) fn files_by_run_key(delta: &DeltaTable) -> DeltaResult<Vec<BoundedFile<i64>>> {
     files_by(delta, "run_key", Value::as_i64)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::{Table, WarehouseLocation, WarehouseStore, delta};
+
+    /// A checkpoint leaves out what is past its time, and whose time it is must not be in doubt.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_log_is_not_summed_up_where_clocks_differ() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let location = folder.path().display().to_string();
+        let location = WarehouseLocation::parse(&location).expect("a path");
+        let store = WarehouseStore::connect(&location).expect("local files");
+        let table = delta::open_or_create(&store, Table::Runs).await;
+        let table = table.expect("a table");
+        let log = folder.path().join(Table::Runs.path()).join("_delta_log");
+        let commit = log.join("00000000000000000000.json");
+        let commit = File::options().write(true).open(commit).expect("a commit");
+        let now = SystemTime::now();
+        let hour = Duration::from_secs(3_600);
+        for wrong in [now - hour, now + hour] {
+            commit.set_modified(wrong).expect("storage's clock");
+            let refused = sum_up(&table).await.expect_err("clocks differ");
+            assert!(refused.contains("clocks"), "{refused}");
+            assert!(!log.join("_last_checkpoint").exists());
+        }
+        commit
+            .set_modified(now - CLOCK_SKEW / 2)
+            .expect("near enough");
+        sum_up(&table).await.expect("a checkpoint");
+        assert!(log.join("_last_checkpoint").exists());
+    }
+}

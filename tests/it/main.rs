@@ -22,6 +22,7 @@ mod queues;
 mod quickstart;
 mod served;
 mod simulated;
+mod skewed;
 mod tidy;
 mod upkeep;
 mod whole_path;

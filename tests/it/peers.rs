@@ -55,12 +55,31 @@ fn python(code: &str, arguments: &[&str]) {
     assert!(done.status.success(), "{code}: {said}");
 }
 
+/// Starts Moto's server with a clock that is so many hours ahead.
+const AHEAD: &str = "
+import datetime, sys
+import moto.core.utils as utils
+real, ahead = utils.utcnow, datetime.timedelta(hours=int(sys.argv[1]))
+utils.utcnow = lambda: real() + ahead
+from moto.server import main
+main(sys.argv[2:])
+";
+
 impl Bucket {
     /// Moto's S3.
     pub(crate) fn s3() -> Self {
-        let mut command = Command::new(installed("venv/bin/moto_server"));
+        Self::of_moto(&mut Command::new(installed("venv/bin/moto_server")))
+    }
+
+    /// The same, with a clock that is so many hours ahead.
+    pub(crate) fn s3_ahead(hours: i32) -> Self {
+        let mut command = Command::new(installed("venv/bin/python"));
+        Self::of_moto(command.args(["-c", AHEAD, &hours.to_string()]))
+    }
+
+    fn of_moto(command: &mut Command) -> Self {
         command.args(["-H", "127.0.0.1", "-p", "0"]);
-        let mut server = Running::start(&mut command, Listen::ToProgress);
+        let mut server = Running::start(command, Listen::ToProgress);
         let url = address(&mut server, "Running on");
         let make = "import sys, urllib.request as r; \
                     r.urlopen(r.Request(sys.argv[1], method='PUT'))";

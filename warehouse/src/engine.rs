@@ -19,14 +19,15 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 use plimsoll_ingest::{WarehouseLocation, WarehouseStore};
 
+use crate::bits;
 use crate::error::OpenError;
 use crate::growth;
 use crate::metered::Metering;
+use crate::moments::{self, MomentsOfHours};
 use crate::sketches;
 use crate::small_files::Files;
 use crate::sorting::WithoutNulls;
 use crate::store::ReadOnlyStore;
-use crate::truncating::{self, MomentsOfHours};
 
 /// The one catalog.
 pub(crate) const CATALOG: &str = "plimsoll";
@@ -127,7 +128,8 @@ impl Engine {
             reason: error.strip_backtrace(),
         })?;
         growth::limit(&mut template, options.memory_limit)
-            .and_then(|()| truncating::hasten(&mut template))
+            .and_then(|()| moments::hasten(&mut template))
+            .and_then(|()| bits::register(&mut template))
             .map_err(|error| OpenError::Engine {
                 reason: error.strip_backtrace(),
             })?;

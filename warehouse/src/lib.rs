@@ -12,6 +12,7 @@
 //! and `provider.rs` (how a table becomes a Parquet scan). The views are the
 //! files in `views/`.
 
+mod bits;
 mod cache;
 mod catalog;
 mod check;
@@ -26,6 +27,7 @@ mod information;
 mod limits;
 mod maintenance;
 mod metered;
+mod moments;
 mod parameters;
 mod plain;
 mod planning;
@@ -40,7 +42,6 @@ mod sorting;
 pub mod statistics;
 mod store;
 mod stream;
-mod truncating;
 mod views;
 mod warehouse;
 

@@ -1,8 +1,8 @@
 //! The rules of each table.
 
 use super::Rule::{
-    self, Difference, Filled, Implies, JsonArray, JsonObject, MomentOfJob, NotNegative, Rising,
-    Share, Sketch, Sum, Unique, Word,
+    self, AsLong, Difference, Filled, Implies, JsonArray, JsonObject, MomentOfJob, NotNegative,
+    Percentiles, Rising, Share, Sketch, Sum, Unique, Word,
 };
 use crate::table::Table;
 use crate::verdict::Verdict;
@@ -157,6 +157,7 @@ const GPU_SAMPLES: &[Rule] = &[
     NotNegative("memory_used"),
     Rising(&["memory_used", "memory_total"]),
     NotNegative("power_w"),
+    Unique(&["at_ns", "gpu_uuid"]),
 ];
 
 const FLEET: &[Rule] = &[
@@ -195,6 +196,7 @@ const REQUESTS: &[Rule] = &[
     NotNegative("output_tokens"),
     NotNegative("tpot_ns"),
     NotNegative("ntpot_ns"),
+    Percentiles("itl_ns"),
     Rising(&["scheduled_ns", "sent_ns", "done_ns"]),
     Rising(&["first_token_ns", "last_token_ns"]),
     Difference("queue_ns", ["sent_ns", "scheduled_ns"]),
@@ -204,7 +206,11 @@ const REQUESTS: &[Rule] = &[
     Unique(&["request_id"]),
 ];
 
-const CHUNKS: &[Rule] = &[NotNegative("request_id"), Unique(&["request_id"])];
+const CHUNKS: &[Rule] = &[
+    NotNegative("request_id"),
+    AsLong("tokens", "at_ns"),
+    Unique(&["request_id"]),
+];
 
 const CASES: &[Rule] = &[
     Filled("case_id"),

@@ -3,8 +3,11 @@
 use arrow::datatypes::TimeUnit;
 
 use super::*;
+use crate::row::ColumnKind;
 use crate::row::TableRow;
-use crate::table::{ChunksRow, EnvelopeRow, JobRow, RequestRow, RunRow, ScoreRow, StageRow};
+use crate::table::{
+    ChunksRow, EnvelopeRow, GpuSampleRow, JobRow, RequestRow, RunRow, ScoreRow, StageRow,
+};
 
 fn run_id() -> RunId {
     RunId::from_digest(Timestamp::from_micros(1_767_268_800_000_000), [7; 10])
@@ -64,7 +67,15 @@ fn lawful_rows_pass() {
 #[test]
 fn a_request_that_breaks_a_rule_is_refused_by_column_and_row() {
     type Change = fn(&mut RequestRow);
-    let cases: [(Change, &str); 13] = [
+    let cases: [(Change, &str); 15] = [
+        (
+            |row| row.itl_ns = Some(vec![1, 3, 2, 4]),
+            "`itl_ns`, row 1: [1, 3, 2, 4] are not four percentiles that rise",
+        ),
+        (
+            |row| row.itl_ns = Some(vec![1, 2, 3]),
+            "`itl_ns`, row 1: [1, 2, 3] are not four",
+        ),
         (
             |row| row.phase = "warmup".into(),
             "`phase`, row 1: `warmup` is not one of probe, warm_up",
@@ -246,14 +257,67 @@ fn every_rule_is_about_columns_of_its_table() {
                     is(column, &[DataType::Timestamp(micros, Some("UTC".into()))]);
                     is(job_id, &[DataType::Utf8]);
                 }
-                Rule::Unique(columns) => columns.iter().for_each(|name| {
-                    kind(*table, name);
-                    let sorted = table.sort_columns().contains(name) || *name == "run_id";
-                    assert!(sorted, "{rule}: repeated rows do not lie side by side");
-                }),
+                Rule::Percentiles(column) => is(column, &[ColumnKind::Int64List.data_type()]),
+                Rule::AsLong(column, other) => [column, other]
+                    .into_iter()
+                    .for_each(|name| is(name, &[ColumnKind::Int64List.data_type()])),
+                Rule::Unique(columns) => {
+                    // Repeated rows lie side by side, or not far from each other.
+                    let by = |name: &str| table.sort_columns().contains(&name) || name == "run_id";
+                    columns.iter().for_each(|name| drop(kind(*table, name)));
+                    match table.merge_column() {
+                        Some(column) => assert_eq!(columns[0], column, "{rule}"),
+                        None => assert!(columns.iter().all(|name| by(name)), "{rule}"),
+                    }
+                }
             }
         }
     }
+}
+
+/// Samples of several GPUs are in order of their moments alone.
+#[test]
+fn a_gpu_that_is_sampled_twice_at_one_moment_is_found() {
+    let id = run_id();
+    let sample = |at_ns, gpu: &str| GpuSampleRow {
+        run_id: id,
+        run_key: id.run_key(),
+        date: id.date(),
+        at_ns,
+        gpu_uuid: gpu.to_string(),
+        sku: "H100".to_string(),
+        utilization: 0.5,
+        memory_used: 1,
+        memory_total: 2,
+        power_w: None,
+        temperature_c: None,
+        sm_clock_mhz: None,
+        throttle_reasons: None,
+        ecc_errors: None,
+    };
+    let lawful = [(1, "a"), (1, "b"), (2, "b"), (2, "a"), (3, "a")];
+    let lawful = lawful.map(|(at_ns, gpu)| sample(at_ns, gpu));
+    assert_eq!(wrong(&lawful), "");
+    let repeated = [
+        sample(1, "a"),
+        sample(1, "b"),
+        sample(1, "c"),
+        sample(1, "a"),
+    ];
+    let said = wrong(&repeated);
+    assert!(
+        said.contains("`gpu_uuid`, row 3: is there twice in the run"),
+        "{said}"
+    );
+    // Over the end of a batch, too.
+    let mut checker = Checker::new(Table::GpuSamples, id).expect("a checker");
+    let mut check = |rows| checker.check(&GpuSampleRow::to_batch(rows).expect("a batch"));
+    check(&repeated[..3]).expect("lawful");
+    let error = check(&repeated[3..]).expect_err("twice");
+    assert!(
+        error.to_string().contains("row 3: is there twice"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -268,6 +332,16 @@ fn other_tables_are_held_to_their_rules_too() {
         tokens: None,
     };
     assert!(wrong(&[chunks(1), chunks(1)]).contains("twice"));
+    let tokens = |tokens| ChunksRow {
+        tokens: Some(tokens),
+        ..chunks(1)
+    };
+    assert_eq!(wrong(&[tokens(vec![3])]), "");
+    let said = wrong(&[tokens(vec![3, 4])]);
+    assert!(
+        said.contains("`tokens`, row 0: is of 2 chunks, and `at_ns` of 1"),
+        "{said}"
+    );
     let job_id = JobId::new(id.created_at());
     let job = JobRow {
         job_id: job_id.to_string(),

@@ -9,8 +9,8 @@ use chrono::NaiveDate;
 use datafusion::scalar::ScalarValue;
 use plimsoll_ingest::{Table, WarehouseStore};
 
-use super::Finding;
 use super::footers::RESTORE;
+use super::{Finding, Severity};
 use crate::error::{OpenError, QueryError};
 use crate::maintenance::Retention;
 use crate::maintenance::expire::KEPT_FROM;
@@ -19,9 +19,10 @@ use crate::snapshots::Snapshots;
 /// How many rows of one kind are told.
 const TOLD: usize = 5;
 
-/// One question whose every row is a text about something wrong.
+/// One question whose every row is a text about something that is not as it should be.
 struct Question {
     table: Table,
+    severity: Severity,
     sql: &'static str,
     /// Where `$1` is the first day that is kept of the table.
     from_kept: bool,
@@ -33,9 +34,13 @@ const REPORT: &str = "this must not happen: please report it as a bug, with this
 const LOST: &str = "rows were taken out by another tool, or a file was replaced; the run's numbers \
     cannot be trusted";
 
-const QUESTIONS: [Question; 8] = [
+const YET_TO_COME: &str = "the clock of the host that measured it is wrong, or that of this one: set it \
+    right; until that time the run counts as the newest";
+
+const QUESTIONS: [Question; 9] = [
     Question {
         table: Table::Runs,
+        severity: Severity::Broken,
         sql: "SELECT 'run ' || run_id || ' is there ' || count(*) || ' times' FROM runs
               GROUP BY run_id HAVING count(*) > 1",
         from_kept: false,
@@ -43,6 +48,7 @@ const QUESTIONS: [Question; 8] = [
     },
     Question {
         table: Table::Runs,
+        severity: Severity::Broken,
         sql: "SELECT 'task ' || task_id || ' was completed by ' || count(*) || ' runs' FROM runs
               WHERE task_id IS NOT NULL
                 AND verdict IN ('passed', 'degraded', 'blocked', 'invalid')
@@ -52,6 +58,7 @@ const QUESTIONS: [Question; 8] = [
     },
     Question {
         table: Table::Jobs,
+        severity: Severity::Broken,
         sql: "SELECT 'job ' || job_id || ' is there ' || count(*) || ' times' FROM jobs
               GROUP BY job_id HAVING count(*) > 1",
         from_kept: false,
@@ -59,6 +66,7 @@ const QUESTIONS: [Question; 8] = [
     },
     Question {
         table: Table::Envelopes,
+        severity: Severity::Broken,
         sql: "SELECT 'the envelope of run ' || u.run_id || ' is not there'
               FROM runs u LEFT ANTI JOIN envelopes e ON e.run_key = u.run_key
               WHERE u.verdict IN ('passed', 'degraded', 'blocked')",
@@ -67,6 +75,7 @@ const QUESTIONS: [Question; 8] = [
     },
     Question {
         table: Table::Stages,
+        severity: Severity::Broken,
         sql: "SELECT 'stage ' || u.headline_stage || ' of run ' || u.run_id
                   || ', which its headline is about, is not there'
               FROM runs u LEFT ANTI JOIN stages s
@@ -77,6 +86,7 @@ const QUESTIONS: [Question; 8] = [
     },
     Question {
         table: Table::Requests,
+        severity: Severity::Broken,
         sql: "SELECT 'stage ' || s.stage || ' of run ' || s.run_id || ' has '
                   || coalesce(r.there, 0) || ' rows of ' || s.sent || ' requests that it sent'
               FROM stages s JOIN runs u ON u.run_key = s.run_key
@@ -89,6 +99,7 @@ const QUESTIONS: [Question; 8] = [
     },
     Question {
         table: Table::Stages,
+        severity: Severity::Broken,
         // A process may die after a stage's first request and before its row.
         sql: "SELECT 'stage ' || r.stage || ' of run ' || u.run_id
                   || ', which has requests, is not there'
@@ -100,6 +111,7 @@ const QUESTIONS: [Question; 8] = [
     },
     Question {
         table: Table::Cases,
+        severity: Severity::Broken,
         sql:
             "SELECT 'run ' || u.run_id || ' has ' || coalesce(c.there, 0) || ' rows of '
                   || u.cases_total || ' cases'
@@ -109,6 +121,14 @@ const QUESTIONS: [Question; 8] = [
               WHERE u.started_at >= CAST($1 AS TIMESTAMP) AND u.cases_total <> coalesce(c.there, 0)",
         from_kept: true,
         help: LOST,
+    },
+    Question {
+        table: Table::Runs,
+        severity: Severity::Note,
+        sql: "SELECT 'run ' || run_id || ' began at ' || started_at || ', which is yet to come'
+              FROM runs WHERE started_at > now() + INTERVAL '5 minutes' ORDER BY started_at",
+        from_kept: false,
+        help: YET_TO_COME,
     },
 ];
 
@@ -194,7 +214,7 @@ async fn answer(
     };
     let mut found = Found::default();
     found.add(&rows(snapshots, table, question.sql, parameters).await?);
-    Ok(found.told(table, question.help))
+    Ok(found.told(table, question.severity, question.help))
 }
 
 /// The first day of which every row of a table is still there.
@@ -228,7 +248,7 @@ async fn of_no_run(snapshots: &Arc<Snapshots>, table: Table) -> Result<Vec<Findi
     );
     let mut found = Found::default();
     found.add(&rows(snapshots, table, &sql, Vec::new()).await?);
-    Ok(found.told(table, REPORT))
+    Ok(found.told(table, Severity::Broken, REPORT))
 }
 
 /// Rows of a run that ought to differ in what tells its rows apart.
@@ -252,7 +272,7 @@ async fn there_twice(snapshots: &Arc<Snapshots>, table: Table) -> Result<Vec<Fin
         let keys = [least, greatest].map(|key| ScalarValue::Int64(Some(key)));
         found.add(&rows(snapshots, table, &sql, keys.into()).await?);
     }
-    Ok(found.told(table, REPORT))
+    Ok(found.told(table, Severity::Broken, REPORT))
 }
 
 /// Memory that telling one row from the others may take, in bytes, with room for whatever else is
@@ -319,11 +339,17 @@ impl Found {
         }
     }
 
-    fn told(self, table: Table, help: &str) -> Vec<Finding> {
+    fn told(self, table: Table, severity: Severity, help: &str) -> Vec<Finding> {
         let more = self.total - self.texts.len();
         let more = (more > 0).then(|| format!("and {more} more of the kind"));
         let all = self.texts.into_iter().chain(more);
-        all.map(|text| Finding::broken(table, text, help)).collect()
+        let finding = |what| Finding {
+            severity,
+            table,
+            what,
+            help: help.to_string(),
+        };
+        all.map(finding).collect()
     }
 }
 

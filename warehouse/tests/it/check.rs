@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use plimsoll_ingest::{CaseRow, RequestRow, RunId, RunRow, Table};
+use plimsoll_ingest::{CaseRow, GpuSampleRow, RequestRow, RunId, RunRow, Table};
 use plimsoll_warehouse::{Checked, Chore, Retention, Severity, WarehouseOptions, check, maintain};
 
 use crate::place::{Place, at, blank, envelope, id, request, run, stage, tick};
@@ -198,6 +198,26 @@ async fn runs_that_are_not_whole_or_there_twice_are_named() {
     );
 }
 
+/// A sample of a GPU, a second after the start.
+fn sample(run_id: RunId, gpu: &str) -> GpuSampleRow {
+    GpuSampleRow {
+        run_id,
+        run_key: run_id.run_key(),
+        date: run_id.date(),
+        at_ns: 1_000_000_000,
+        gpu_uuid: gpu.to_string(),
+        sku: "H100".to_string(),
+        utilization: 0.5,
+        memory_used: 1,
+        memory_total: 2,
+        power_w: None,
+        temperature_c: None,
+        sm_clock_mhz: None,
+        throttle_reasons: None,
+        ecc_errors: None,
+    }
+}
+
 /// Every table has something that tells a run's rows apart, or nothing that must.
 #[tokio::test]
 async fn rows_that_are_there_twice_are_found_in_every_table() {
@@ -211,6 +231,9 @@ async fn rows_that_are_there_twice_are_found_in_every_table() {
         place.append(&[envelope(run_id)]).await;
         place.append(&[stage(run_id, 7, "steady")]).await;
         place.append(&[tick(run_id, 3)]).await;
+        place
+            .append(&["a", "b"].map(|gpu| sample(run_id, gpu)))
+            .await;
         place.append(std::slice::from_ref(&case)).await;
     }
     let found = broken(&checked(&place).await);
@@ -219,6 +242,9 @@ async fn rows_that_are_there_twice_are_found_in_every_table() {
         format!("reports.envelopes: run with key {key} has 3 rows, and 1 different run_id"),
         format!("reports.stages: run with key {key} has 3 rows, and 2 different stage"),
         format!("reports.ticks: run with key {key} has 2 rows, and 1 different at_ns"),
+        format!(
+            "reports.gpu_samples: run with key {key} has 4 rows, and 2 different at_ns, gpu_uuid"
+        ),
         format!("raw.cases: run with key {key} has 2 rows, and 1 different case_id"),
     ];
     assert_eq!(found, said);
@@ -343,6 +369,25 @@ async fn what_ought_to_be_done_is_a_note() {
 }
 
 /// Days that were taken out while requests were kept for less time are not missed later.
+#[tokio::test]
+async fn a_run_of_a_host_whose_clock_is_ahead_is_noted() {
+    let place = Place::new();
+    measured(&place, 1).await;
+    let early = measured_before(&place, 2, -3).await;
+    let checked = checked(&place).await;
+    assert!(checked.is_sound(), "{checked:?}");
+    let findings = checked.findings.iter().map(ToString::to_string);
+    let noted: Vec<_> = findings
+        .filter(|what| what.contains("yet to come"))
+        .collect();
+    let [noted] = &noted[..] else {
+        panic!("{checked:?}");
+    };
+    let began = early.created_at();
+    let said = format!("reports.runs: run {early} began at {began}, which is yet to come");
+    assert_eq!(noted, &said);
+}
+
 #[tokio::test]
 async fn a_longer_retention_does_not_miss_what_a_shorter_one_took_out() {
     let place = Place::new();

@@ -110,7 +110,7 @@ async fn a_run_that_ingest_published_is_read_back() {
     let mut spool = Spool::create(&place.folder().join("spool"), manifest).expect("a spool");
     let requests: Vec<_> = (0..3)
         .map(|number| RequestRow {
-            itl_ns: Some(vec![10, 20, 30, number]),
+            itl_ns: Some(vec![10, 20, 30, 30 + number]),
             ..crate::place::request(run_id, number)
         })
         .collect();
@@ -130,9 +130,9 @@ async fn a_run_that_ingest_published_is_read_back() {
          JOIN runs USING (run_key) ORDER BY request_id";
     assert_eq!(
         answer(&warehouse, sql).await,
-        "m,2026-01-03,0,1000000,\"[10,20,30,0]\"\n\
-         m,2026-01-03,1,2000000,\"[10,20,30,1]\"\n\
-         m,2026-01-03,2,3000000,\"[10,20,30,2]\""
+        "m,2026-01-03,0,1000000,\"[10,20,30,30]\"\n\
+         m,2026-01-03,1,2000000,\"[10,20,30,31]\"\n\
+         m,2026-01-03,2,3000000,\"[10,20,30,32]\""
     );
     assert_eq!(
         answer(&warehouse, "SELECT count(*), max(stage) FROM stages").await,

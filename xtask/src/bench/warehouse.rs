@@ -76,7 +76,7 @@ const ANSWERS: [(&str, &str); 15] = [
     ("score_trends", "SELECT * FROM score_trends"),
     ("functional_summary", "SELECT * FROM functional_summary"),
     ("gpu_hours", "SELECT * FROM gpu_hours WHERE hour >= 'SINCE'"),
-    ("operations", "SELECT * FROM operations"),
+    ("operations", "SELECT * FROM operations WHERE at >= 'SINCE'"),
     ("questions", "SELECT * FROM questions"),
     ("saturation_curve", "SELECT * FROM saturation_curve('RUN')"),
     ("latency_matrix", "SELECT * FROM latency_matrix('RUN')"),

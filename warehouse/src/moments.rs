@@ -1,18 +1,20 @@
 //! Hours and days of moments, as charts ask for them.
 //!
-//! `date_trunc` looks each moment up in its time zone, one by one, where there is one; in UTC the hours
-//! of a whole batch are a division. And a condition on an hour, such as `hour >= x` in a view that
+//! `date_trunc` and `date_part` look each moment up in its time zone, one by one, where there is one;
+//! in UTC the hours of a whole batch are a division. And a condition on an hour, such as `hour >= x` in a view that
 //! groups by it, says nothing to those who leave out files by their least and greatest moments; that
 //! the moment itself is not before `x` does.
 
 use std::sync::Arc;
 
-use arrow::compute::cast;
+use arrow::array::{Array as _, ArrayRef, make_array};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::preimage::PreimageResult;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
@@ -23,20 +25,23 @@ use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use datafusion::scalar::ScalarValue;
 
-const NAME: &str = "date_trunc";
+const DATE_TRUNC: &str = "date_trunc";
+const DATE_PART: &str = "date_part";
 
-/// Puts a quicker `date_trunc` in the place of the engine's own.
+/// Puts quicker functions in the place of the engine's own.
 ///
 /// # Errors
-/// It is not there.
+/// One of them is not there.
 pub(crate) fn hasten(registry: &mut dyn FunctionRegistry) -> Result<()> {
-    let inner = registry.udf(NAME)?.as_ref().clone();
-    registry.register_udf(ScalarUDF::new_from_impl(InUtc { inner }).into())?;
+    for name in [DATE_TRUNC, DATE_PART] {
+        let inner = registry.udf(name)?.as_ref().clone();
+        registry.register_udf(ScalarUDF::new_from_impl(InUtc { inner }).into())?;
+    }
     Ok(())
 }
 
-/// `date_trunc` that takes moments in UTC for moments without a time zone: their hours and days are
-/// the same.
+/// A function that takes moments in UTC for moments without a time zone: their hours and days are the
+/// same.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct InUtc {
     inner: ScalarUDF,
@@ -63,6 +68,15 @@ impl ScalarUDFImpl for InUtc {
         self.inner.return_field_from_args(arguments)
     }
 
+    fn preimage(
+        &self,
+        arguments: &[Expr],
+        wanted: &Expr,
+        info: &SimplifyContext,
+    ) -> Result<PreimageResult> {
+        self.inner.inner().preimage(arguments, wanted, info)
+    }
+
     fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
         self.inner.inner().output_ordering(inputs)
     }
@@ -82,13 +96,21 @@ impl ScalarUDFImpl for InUtc {
         if zone.as_ref() != "UTC" {
             return self.inner.invoke_with_args(arguments);
         }
-        *moments = cast(moments, &DataType::Timestamp(*unit, None))?;
+        *moments = taken_for(moments, DataType::Timestamp(*unit, None))?;
         // Past the check that what comes out is of the type that was planned: it is in the next line.
         Ok(match self.inner.inner().invoke_with_args(arguments)? {
-            ColumnarValue::Array(hours) => ColumnarValue::Array(cast(&hours, &in_utc)?),
-            scalar => scalar,
+            ColumnarValue::Array(hours) if hours.data_type().is_temporal() => {
+                ColumnarValue::Array(taken_for(&hours, in_utc)?)
+            }
+            part => part,
         })
     }
+}
+
+/// The same numbers as moments in another time zone. A cast would look each of them up in it.
+fn taken_for(moments: &ArrayRef, data_type: DataType) -> Result<ArrayRef> {
+    let data = moments.to_data().into_builder().data_type(data_type);
+    Ok(make_array(data.build()?))
 }
 
 /// Adds what a condition on an hour says of the moment.
@@ -175,7 +197,7 @@ fn truncated(call: &ScalarFunction) -> Option<(Expr, i64)> {
     let [Expr::Literal(unit, _), moment @ Expr::Column(_)] = &call.args[..] else {
         return None;
     };
-    if call.func.name() != NAME {
+    if call.func.name() != DATE_TRUNC {
         return None;
     }
     let longest_s = match unit.try_as_str().flatten()?.to_lowercase().as_str() {
@@ -227,7 +249,7 @@ mod tests {
         }
         let mut state = builder.build();
         if hastened {
-            hasten(&mut state).expect("date_trunc is there");
+            hasten(&mut state).expect("they are there");
         }
         let context = SessionContext::new_with_state(state);
         let rows = moments();
@@ -248,6 +270,12 @@ mod tests {
         let (plain, hastened) = (engine(false), engine(true));
         for unit in UNITS {
             let sql = format!("SELECT at, date_trunc('{unit}', at) FROM t ORDER BY at");
+            assert_eq!(
+                answer(&hastened, &sql).await,
+                answer(&plain, &sql).await,
+                "{sql}"
+            );
+            let sql = format!("SELECT at, date_part('{unit}', at) FROM t ORDER BY at");
             assert_eq!(
                 answer(&hastened, &sql).await,
                 answer(&plain, &sql).await,
@@ -277,6 +305,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The engine knows which moments a year has.
+    #[tokio::test]
+    async fn a_condition_on_a_year_is_one_on_moments() {
+        let sql = "EXPLAIN SELECT at FROM t WHERE date_part('year', at) = 1972";
+        let (plain, hastened) = (engine(false), engine(true));
+        let plan = answer(&hastened, sql).await;
+        assert!(plan.contains("t.at >= TimestampMicrosecond"), "{plan}");
+        assert_eq!(plan, answer(&plain, sql).await);
     }
 
     #[tokio::test]
