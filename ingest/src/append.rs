@@ -22,6 +22,10 @@ use crate::row::RowError;
 use crate::table::Table;
 use crate::time::{Date, Timestamp};
 
+/// Files are named in the log within this time of their writing, or written anew: after a day without a
+/// name somebody may take them for what a crash left, and delete them.
+const NAMED_WITHIN_MS: i64 = 3_600_000;
+
 /// How often a commit is tried before its error is reported.
 const COMMIT_ATTEMPTS: u32 = 12;
 
@@ -75,7 +79,7 @@ impl Appender<'_> {
         Ok(files.finish().await.map_err(fail)?)
     }
 
-    /// One attempt at a commit, then a look at what is there now. An error
+    /// One attempt at a commit of files that were just written, then a look at what is there now. An error
     /// does not say that nothing landed, so the caller asks the log each time.
     ///
     /// Where a hundred commits are full the log is summed up, so that a warehouse that nobody
@@ -90,6 +94,16 @@ impl Appender<'_> {
         transactions: &[Transaction],
         attempt: &mut u32,
     ) -> Result<(), TableError> {
+        let now_ms = chrono::Utc::now().timestamp_millis();
+        if adds
+            .iter()
+            .any(|add| now_ms - add.modification_time > NAMED_WITHIN_MS)
+        {
+            return Err(TableError::StoodStill {
+                table: self.table,
+                warehouse: self.warehouse.to_string(),
+            });
+        }
         *attempt += 1;
         let (table, fail) = (self.table, |source| self.delta_error(source));
         let before = delta.version();
@@ -156,4 +170,62 @@ fn pause_before(attempt: u32) -> Duration {
     getrandom::fill(&mut jitter).expect("the operating system gives random bytes");
     let longest = 10u64 << attempt.min(7);
     Duration::from_millis(longest / 2 + longest * u64::from(jitter[0]) / 512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delta::open_or_create;
+    use crate::row::TableRow as _;
+    use crate::{AppendError, FleetRow, WarehouseStore};
+
+    /// A machine that slept for a week must not name what was deleted meanwhile.
+    #[tokio::test]
+    async fn files_that_were_written_long_ago_are_not_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let location = WarehouseLocation::parse(&folder.path().display().to_string());
+        let location = location.expect("a path");
+        let store = WarehouseStore::connect(&location).expect("local files");
+        let table = Table::Fleet;
+        let mut delta = open_or_create(&store, table).await.expect("a table");
+        let appender = Appender {
+            table,
+            warehouse: &location,
+        };
+        let at = Timestamp::now();
+        let row = FleetRow {
+            at,
+            host: "gpu-1".to_string(),
+            gpu_uuid: None,
+            sku: None,
+            state: "idle".to_string(),
+            utilization: None,
+            memory_used: None,
+            deployment: None,
+            queued: None,
+            oldest_queued_s: None,
+        };
+        let checker = Checker::of_journal(table).expect("a checker");
+        let batches = [FleetRow::to_batch(&[row]).map_err(AppendError::from)];
+        let written =
+            appender.write_files(&delta, checker, ("part", at.date()), batches.into_iter());
+        let mut adds = written.await.expect("written");
+        let mut attempt = 0;
+        adds[0].modification_time -= NAMED_WITHIN_MS + 1_000;
+        let refused = appender
+            .try_commit(&mut delta, &adds, &[], &mut attempt)
+            .await;
+        let refused = refused.expect_err("nobody knows whether they are still there");
+        assert!(
+            matches!(refused, TableError::StoodStill { .. }),
+            "{refused}"
+        );
+        assert_eq!((delta.version(), attempt), (Some(0), 0));
+        adds[0].modification_time += 2_000;
+        let named = appender
+            .try_commit(&mut delta, &adds, &[], &mut attempt)
+            .await;
+        named.expect("they are there");
+        assert_eq!(delta.version(), Some(1));
+    }
 }

@@ -70,6 +70,17 @@ pub enum TableError {
         /// Why.
         source: ParquetError,
     },
+    /// The process stood still between writing files and naming them in the log.
+    #[error(
+        "table `{table}` in warehouse `{warehouse}`: files that were written were not named in its log \
+         within an hour, and may have been deleted as leftovers since"
+    )]
+    StoodStill {
+        /// The table.
+        table: Table,
+        /// The warehouse.
+        warehouse: String,
+    },
     /// Storage cannot hold a warehouse, or cannot be written.
     #[error(transparent)]
     Place(#[from] StorageError),
@@ -85,6 +96,10 @@ impl TableError {
             }
             Self::Foreign { .. } => Some(
                 "give Plimsoll a place of its own, or move that table away; nothing was changed",
+            ),
+            Self::StoodStill { .. } => Some(
+                "this process, or its machine, stood still meanwhile: publish again, which writes \
+                 them anew; nothing was lost",
             ),
             Self::Place(error) => error.help(),
         }

@@ -140,6 +140,12 @@ pub(crate) fn execute(
                     "files of a run that is published just now would be taken for leftovers",
                 ));
             }
+            if older_than > VACUUM_AFTER {
+                return Err(Failure::usage(
+                    "--older-than is longer than a week",
+                    "tables remember for a week which files they named: leave vacuum out for longer",
+                ));
+            }
             let vacuum = Chore::Vacuum {
                 older_than,
                 dry_run: args.dry_run,

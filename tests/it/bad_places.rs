@@ -25,6 +25,27 @@ fn a_warehouse_that_cannot_be_written_is_said_before_measuring() {
     );
 }
 
+/// A relative place need not begin with a dot.
+#[test]
+fn a_spool_is_made_where_it_is_named_from_here() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let there = [
+        "--spool",
+        "data/spool",
+        "--profile",
+        "smoke",
+        "--requests",
+        "1",
+    ];
+    let done = place.done(&simulated.run(&there));
+    assert!(place.path().join("data/spool").is_dir(), "{done:?}");
+    assert_eq!(
+        place.value("select count(*) from runs"),
+        serde_json::json!(1)
+    );
+}
+
 #[test]
 fn a_spool_that_cannot_be_written_is_said_before_measuring() {
     let place = Place::new();

@@ -19,6 +19,8 @@ pub(crate) enum Passing {
     Refused,
     /// It is not passed on: 400, which nobody tries again.
     Rejected,
+    /// It is not passed on: the token was valid once.
+    Expired,
     /// It is done, and the connection is lost before the answer comes.
     Lost,
     /// It is done, and the answer is 503.
@@ -49,6 +51,10 @@ impl Rules {
 /// Answers of a server that is overloaded, and of one that will not.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
 const REJECTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+
+/// What S3 answers when a session's token is past its time.
+const EXPIRED: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 90\r\n\r\n\
+    <Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>";
 
 /// A proxy that listens until the tests end.
 pub(crate) struct Between {
@@ -120,10 +126,11 @@ fn pass_all(client: TcpStream, behind: SocketAddr, rules: &Rules) -> Option<()> 
                 io::copy(&mut from_client, &mut io::sink()).ok()?;
                 return None;
             }
-            Passing::Refused | Passing::Rejected => {
+            Passing::Refused | Passing::Rejected | Passing::Expired => {
                 io::copy(&mut from_client.by_ref().take(body), &mut io::sink()).ok()?;
                 let answer = match passing {
                     Passing::Refused => BUSY,
+                    Passing::Expired => EXPIRED,
                     _ => REJECTED,
                 };
                 to_client.write_all(answer).ok()?;

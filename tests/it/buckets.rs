@@ -15,7 +15,11 @@ use crate::program::{Answer, Place};
 use crate::simulated::Simulated;
 
 /// A place whose commands find storage by these variables alone.
-fn in_environment(place: &Place, variables: &[(&str, String)], arguments: &[&str]) -> Command {
+pub(crate) fn in_environment(
+    place: &Place,
+    variables: &[(&str, String)],
+    arguments: &[&str],
+) -> Command {
     let mut command = place.command(arguments);
     for (name, _) in std::env::vars() {
         if ["AWS_", "AZURE_", "GOOGLE_", "STORAGE_", "SSL_"]

@@ -2,10 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::between::{Between, Passing, Rules};
+use crate::buckets::{answer, at, in_environment};
+use crate::peers::Bucket;
 use crate::program::{Listen, Place, Running};
 use crate::simulated::{Simulated, nobody};
 
@@ -28,10 +32,20 @@ fn ask(server: SocketAddr, method: &str, path: &str, body: &str) -> String {
 
 /// A service with flags of its own, once it is ready.
 fn serving(place: &Place, flags: &[&str]) -> (Running, SocketAddr) {
+    serving_from(place, &[], flags)
+}
+
+/// The same with storage that these variables name.
+fn serving_from(
+    place: &Place,
+    variables: &[(&str, String)],
+    flags: &[&str],
+) -> (Running, SocketAddr) {
     let server = nobody();
     let listen = server.to_string();
     let flags = [&["serve", "--listen", &listen], flags].concat();
-    let mut serving = Running::start(&mut place.command(&flags), Listen::ToResults);
+    let mut command = in_environment(place, variables, &flags);
+    let mut serving = Running::start(&mut command, Listen::ToResults);
     serving.wait_for(&listen);
     // It listens before it has opened the warehouse, and says so.
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -83,6 +97,118 @@ fn the_service_answers_what_was_measured_and_ends_when_told() {
     serving.signal(Signal::SIGTERM);
     let answer = serving.end();
     assert_eq!(answer.code, Some(0), "{answer:?}");
+}
+
+/// It says so while storage refuses or does not answer, goes on with what it has read, and is well
+/// again when storage is.
+#[test]
+fn the_service_outlives_the_failures_of_its_storage() {
+    let bucket = Bucket::s3();
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let there = ["--warehouse", bucket.warehouse];
+    let measure = || {
+        let run = [&simulated.run(&["--requests", "4"])[..], &there].concat();
+        let done = answer(&place, &bucket.variables, &run);
+        assert!(matches!(done.code, Some(0 | 5)), "{done:?}");
+    };
+    measure();
+    let fate = Arc::new(Mutex::new(Passing::Whole));
+    let set = |passing| *fate.lock().expect("nobody fails with it") = passing;
+    let of_request = Arc::clone(&fate);
+    let rules = Rules::of(move |_| *of_request.lock().expect("nobody fails with it"));
+    let between = Between::before(&bucket.url, rules);
+    let mut variables = at(&bucket, between.url());
+    variables.push(("AWS_TIMEOUT", "1s".to_owned()));
+    let (serving, server) = serving_from(&place, &variables, &there);
+    let sql = |statement: &str| {
+        let body = format!(r#"{{"sql": "{statement}"}}"#);
+        ask(server, "POST", "/api/v1/sql", &body)
+    };
+    // Asked in other words each time, so that no answer is kept.
+    let runs = |name: &str| sql(&format!("select count(*) as {name} from runs"));
+    assert!(runs("before").contains(r#""before":1"#));
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what} never came about");
+        }
+    };
+    let ready = || ask(server, "GET", "/readyz", "");
+    for (round, (passing, said, help, unread)) in [
+        (
+            Passing::Expired,
+            "has expired",
+            "renew the credentials",
+            "ticks",
+        ),
+        (
+            Passing::Held,
+            "no answer in time",
+            "try it again later",
+            "requests",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let measured = round + 1;
+        set(passing);
+        until(said, &|| {
+            let reply = ready();
+            reply.starts_with("HTTP/1.1 503") && reply.contains(said) && reply.contains(help)
+        });
+        assert!(ask(server, "GET", "/healthz", "").starts_with("HTTP/1.1 200"));
+        let reply = runs(&format!("meanwhile_{round}"));
+        assert!(reply.contains(&format!(r#":{measured}}}"#)), "{reply}");
+        let reply = sql(&format!("select * from {unread}"));
+        assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
+        assert!(reply.contains(said) && reply.contains(help), "{reply}");
+        set(Passing::Whole);
+        until("health", &|| ready().starts_with("HTTP/1.1 200"));
+        measure();
+        let seen = format!(r#":{}}}"#, measured + 1);
+        until("the next run", &|| {
+            runs(&format!("after_{round}")).contains(&seen)
+        });
+        assert!(sql(&format!("select * from {unread}")).starts_with("HTTP/1.1 200"));
+    }
+    serving.signal(Signal::SIGTERM);
+    let ended = serving.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+/// To look for what is new each second costs as little as a bucket asks for.
+#[test]
+fn a_service_lists_nothing_while_nothing_is_published() {
+    let bucket = Bucket::s3();
+    let place = Place::new();
+    let there = ["--warehouse", bucket.warehouse];
+    let init = [&["warehouse", "init"], &there[..]].concat();
+    let made = answer(&place, &bucket.variables, &init);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let (sent, asked) = mpsc::channel();
+    let rules = Rules::of(move |request| {
+        // Nobody listens any more when the test is over.
+        drop(sent.send(request[0].clone()));
+        Passing::Whole
+    });
+    let between = Between::before(&bucket.url, rules);
+    let flags = [&["--maintain", "off"], &there[..]].concat();
+    let (_serving, _) = serving_from(&place, &at(&bucket, between.url()), &flags);
+    while asked.try_recv().is_ok() {}
+    // The refresh that made it ready may still be under way.
+    let each = 14;
+    let next = || asked.recv_timeout(Duration::from_secs(20));
+    let requests: Vec<String> = (0..3 * each).map(|_| next().expect("it looks")).collect();
+    for request in &requests[each..] {
+        let (method, path) = request.split_once(' ').expect("a request");
+        assert_eq!(method, "HEAD", "{requests:?}");
+        assert!(
+            path.contains("/_delta_log/00000000000000000001.json"),
+            "{path}"
+        );
+    }
 }
 
 #[test]

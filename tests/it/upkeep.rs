@@ -93,6 +93,11 @@ fn what_makes_no_sense_is_refused_before_anything_is_done() {
             "leftovers",
         ),
         (
+            &["warehouse", "vacuum", "--older-than", "8d"],
+            "longer than a week",
+            "remember for a week",
+        ),
+        (
             &["warehouse", "optimize", "--dry-run"][..],
             "--dry-run",
             "leave them out",

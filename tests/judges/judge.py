@@ -32,7 +32,9 @@ ANSWERS = views.ANSWERS | {
 
 # How far a float may lie from its judge's, as a share of it: sketches promise 1 %.
 EXACT = 1e-9
+# Bounds of intervals are differences of what may be much larger.
 TOLERANCES = {"sketch": 0.01 + EXACT, "sketch_merge": 0.01 + EXACT}
+TOLERANCES |= dict.fromkeys(["compare_runs", "change_points", "regressions"], 1e-7)
 
 
 def plain(value):

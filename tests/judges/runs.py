@@ -12,7 +12,7 @@ import polars as pl
 from scipy import stats
 
 import procedure
-from views import groups, headline_metrics, in_order
+from views import OF_WHOLE_RUNS, followed, groups, headline_metrics, headlines, in_order
 
 STAGE_RATES = ["throughput_rps", "goodput_rps"]
 
@@ -32,18 +32,27 @@ def stage_metrics():
 
 
 def passed_shares(cases):
-    """Of each marker the share of its cases that passed, the skipped ones aside."""
+    """Of each marker the share that passed, of the cases that say something of the subject."""
+    of_subject = ["content", "contract", "overload", "timeout"]
     for (marker,), rows in groups(cases, "marker").items():
-        judged = [row for row in rows if row["outcome"] != "skipped"]
+        judged = [row for row in rows if row["outcome"] in ("passed", "failed")
+                  or row["outcome"] == "error" and row["failure_kind"] in of_subject]
         if judged:
             yield marker, sum(row["outcome"] == "passed" for row in judged) / len(judged)
+
+
+def share_error(share, sent):
+    """Standard error of a share, by Laplace's rule of succession; nothing of no requests."""
+    p = (share * sent + 1) / (sent + 2)
+    return math.sqrt(p * (1 - p) / sent) if sent else None
 
 
 class Figures:
     """Every figure of every run that says how its subject did."""
 
     def __init__(self, tables):
-        self.runs = in_order(tables.measured())
+        self.runs = [followed(run) for run in in_order(tables.measured())]
+        self.headlines = headlines(tables)
         self.stages = groups(tables["reports/stages"].to_dicts(), "run_key")
         self.scores = groups(tables["reports/scores"].to_dicts(), "run_key")
         self.cases = groups(tables["raw/cases"].to_dicts(), "run_key")
@@ -52,18 +61,26 @@ class Figures:
         """Section, item and metric of each, with unit, direction, value, error and question."""
         found = {}
 
-        def put(section, item, metric, unit, higher, value, stderr=None, key=None):
+        def put(section, item, metric, unit, higher, value, stderr=None, key=None, load=None):
             if value is not None:
                 key = run["comparable_key"] if key is None else key
-                found[section, item, metric] = unit, higher, value, stderr or 0, key
+                found[section, item, metric] = unit, higher, value, stderr or 0, (key, load)
 
-        for metric, unit, higher, value_of in headline_metrics():
-            put("summary", None, metric, unit, higher, value_of(run))
         key = (run["run_key"],)
-        for stage in self.stages.get(key, []):
-            if stage["phase"] == "steady":
-                for metric, unit, higher, value_of in stage_metrics():
-                    put("stage", stage["name"], metric, unit, higher, value_of(stage))
+        steady = [stage for stage in self.stages.get(key, []) if stage["phase"] == "steady"]
+        headline = self.headlines[run["run_key"]]
+        sent = headline["sent"] if headline else sum(stage["sent"] for stage in steady)
+        for metric, unit, higher, value_of in headline_metrics():
+            load = headline["name"] if headline and metric not in OF_WHOLE_RUNS else None
+            value = value_of(run)
+            error = share_error(value, sent) if unit == "share" and value is not None else None
+            put("summary", None, metric, unit, higher, value, error, load=load)
+        places = {}
+        for stage in sorted(steady, key=lambda stage: stage["stage"]):
+            place = places[stage["name"]] = places.get(stage["name"], 0) + 1
+            item = stage["name"] if place == 1 else f"{stage['name']} ({place})"
+            for metric, unit, higher, value_of in stage_metrics() if stage["valid"] else []:
+                put("stage", item, metric, unit, higher, value_of(stage))
         for score in self.scores.get(key, []):
             put("benchmark", score["benchmark"], score["metric"], "score", score["higher_is_better"],
                 score["value"], score["stderr"], score["comparable_key"])
@@ -139,11 +156,15 @@ def figure(name, a, b, earlier):
     noise = noise_of(series) if key == (b and b[4]) else None
     found["noise"] = noise and noise[0]
     if a is None or b is None:
-        return found | {"reason": "only one of the runs has it"}
+        stage = section == "stage"
+        return found | {"reason": "only one of the runs has " + ("such a stage, and valid" if stage else "it")}
     change = b[2] - a[2]
     found |= {"change": change, "change_pct": 100 * change / abs(a[2]) if a[2] else None}
-    if key != b[4]:
+    if key[0] != b[4][0]:
         return found | {"reason": "the runs answer different questions: their comparable_key differs"}
+    if key != b[4]:
+        loads = " and ".join(load or "all stages" for load in (key[1], b[4][1]))
+        return found | {"reason": f"it describes different loads: {loads}"}
     if noise is None:
         return found | {"reason": f"{found['earlier']} earlier runs of the question, and 5 are needed"}
     sd, freedom = noise
@@ -191,12 +212,12 @@ def series_of(tables, since):
     for run in figures.runs:
         if run["started_at"] < since - datetime.timedelta(days=400):
             continue
-        for (section, item, metric), (unit, higher, value, _, key) in figures.of(run).items():
+        for (section, item, metric), (unit, higher, value, _, (key, load)) in figures.of(run).items():
             pillar = {"summary": "performance", "benchmark": "benchmark", "marker": "functional"}.get(section)
             if pillar is None or pillar == "performance" and run["pillar"] != "performance":
                 continue
             suite = run["suite"] if pillar == "performance" else item
-            question = pillar, run["model"], suite, metric, unit, higher, key
+            question = pillar, run["model"], suite, metric, unit, higher, key, load
             found.setdefault(question, []).append((value, run))
     return found
 
@@ -219,7 +240,7 @@ def change_points(tables, since, only_worse=False):
             left, right = series[start:place], series[place:end]
             before, after = float(left.mean()), float(right.mean())
             change = after - before
-            pillar, model, suite, metric, unit, higher, key = question
+            pillar, model, suite, metric, unit, higher, key, _ = question
             worse = (change < 0) == higher
             last, next_run = window[place - 1][1], window[place][1]
             small = abs(change) < 0.01 * abs(before)

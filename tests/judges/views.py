@@ -14,9 +14,6 @@ import polars as pl
 VIEWS = ["peak_rps", "performance_summary", "score_trends", "capacity", "answers", "gpu_hours"]
 VIEWS += ["functional_summary", "operations", "questions"]
 
-LIMIT_FINDING = ["step", "ramp", "peak", "max_throughput"]
-
-
 def in_order(frame):
     """Rows by start; of those that began at once, by id."""
     return frame.sort("started_at", "run_id").to_dicts()
@@ -46,6 +43,26 @@ def peak_rps(tables):
     return [pick(row, *columns.split()) for row in best]
 
 
+LIMIT_FINDING = ["step", "ramp", "peak", "max_throughput"]
+
+# All others of a run are those of its headline's stage.
+OF_WHOLE_RUNS = ["peak_goodput_rps", "peak_throughput_rps", "sustainable_rps", "floor_ttft_ms"]
+OF_WHOLE_RUNS += ["recovery_ms", "recovery_rps", "cost_usd"]
+
+
+def followed(row):
+    """A run in which no load met the SLO, as it counts over time: with a peak of 0."""
+    nothing_met = row["verdict"] == "blocked" and row["profile"] in LIMIT_FINDING
+    return row | {"peak_goodput_rps": row["peak_goodput_rps"] or 0.0} if nothing_met else row
+
+
+def headlines(tables):
+    """The row of the stage that each run's headline is about, by run."""
+    stages = {(row["run_key"], row["stage"]): row for row in tables["reports/stages"].to_dicts()}
+    runs = tables["reports/runs"].to_dicts()
+    return {row["run_key"]: stages.get((row["run_key"], row["headline_stage"])) for row in runs}
+
+
 def headline_metrics():
     rates = {"peak_goodput_rps": "req/s", "peak_throughput_rps": "req/s"}
     rates |= {"sustainable_rps": "req/s", "output_tokens_per_s": "tokens/s"}
@@ -65,9 +82,14 @@ def headline_metrics():
 def performance_summary(tables):
     runs = in_order(tables.measured().filter(pl.col("pillar") == "performance"))
     answer = []
+    of_run = headlines(tables)
+    name = lambda row: of_run[row["run_key"]] and of_run[row["run_key"]]["name"]
+    runs = [followed(row) for row in runs]
     for (model, profile, key), rows in groups(runs, "model", "profile", "comparable_key").items():
+        alike = [row for row in rows if name(row) == name(rows[-1])]
         for metric, unit, higher, value_of in headline_metrics():
-            values = [value for value in map(value_of, rows) if value is not None]
+            told = map(value_of, rows if metric in OF_WHOLE_RUNS else alike)
+            values = [value for value in told if value is not None]
             if not values:
                 continue
             best, last = (max if higher else min)(values), values[-1]
@@ -83,7 +105,7 @@ def performance_summary(tables):
 
 def t_quantile(freedom):
     """The 97.5 % quantile of Student's t, to a few per mille: the expansion that is documented."""
-    return 1.96 + 2.372 / freedom + 2.823 / freedom**2
+    return 1.96 + 2.372 / freedom + 2.822 / freedom**2 + 2.556 / freedom**3 + 1.59 / freedom**4
 
 
 def score_trends(tables):
@@ -197,10 +219,11 @@ def gpu_hours(tables):
         hour=pl.col("at").dt.truncate("1h"), minute=pl.col("at").dt.truncate("1m"), gpu="gpu_uuid"
     )
     answer = []
-    for key, rows in groups(samples.to_dicts(), "hour", "host", "gpu", "sku").items():
+    for key, rows in groups(samples.to_dicts(), "hour", "host", "gpu").items():
+        skus = [row["sku"] for row in rows if row["sku"] is not None]
         hours = lambda states: len({row["minute"] for row in rows if row["state"] in states}) / 60
-        answer.append(dict(zip(("hour", "host", "gpu", "sku"), key)) | {
-            "busy": hours({"leased"}), "idle": hours({"idle"}), "foreign": hours({"foreign"}),
+        answer.append(dict(zip(("hour", "host", "gpu"), key)) | {
+            "sku": max(skus, default=None), "busy": hours({"leased"}), "idle": hours({"idle"}), "foreign": hours({"foreign"}),
             "quarantined": hours({"quarantined"}),
             "sampled": hours({"leased", "idle", "foreign", "quarantined"}),
         })
@@ -228,6 +251,10 @@ def operations(tables):
     return events.select("at", "kind", "model", "deployment", "host", "reason").to_dicts()
 
 
+def verdict_of(tables, run):
+    return next(row["verdict"] for row in tables["reports/runs"].to_dicts() if row["run_id"] == run)
+
+
 def saturation_curve(tables, run):
     stages = tables["reports/stages"].filter((pl.col("run_id") == run) & (pl.col("phase") == "steady"))
     ms = lambda row, name: None if row[name] is None else row[name] / 1e6
@@ -245,6 +272,7 @@ def saturation_curve(tables, run):
             "duration_ms": ms(row, "duration_ns"), "output_tokens_per_s": tokens,
             "error_rate": share("errors", row), "slo_attainment": share("good", row),
             "schedule_lag_p99_ms": ms(row, "schedule_lag_ns_p99"),
+            "verdict": verdict_of(tables, run),
         })
     return answer
 
@@ -274,7 +302,7 @@ def latency_matrix(tables, run):
             return sum(known) / len(known) if known else None
 
         found = pick(stages[stage], "stage", "name", "offered_rps", "concurrency", "run_id") | {
-            "workload_class": of_class, "sent": len(rows), "ok": len(ok),
+            "workload_class": of_class, "verdict": verdict_of(tables, run), "sent": len(rows), "ok": len(ok),
             "good": sum(row["good"] for row in rows), "errors": len(rows) - len(ok),
             "prompt_tokens": mean("prompt_tokens"), "output_tokens": mean("output_tokens"),
             "output_tokens_asked": mean("output_tokens_asked"),

@@ -35,3 +35,26 @@ fn count(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let counts: Int64Array = numbers.unary(|number| i64::from(number.count_ones()));
     Ok(Arc::new(counts))
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bits_of_values_columns_and_nulls_are_counted() {
+        let mut state = SessionContext::new().state();
+        register(&mut state).expect("registered");
+        let context = SessionContext::new_with_state(state);
+        let sql = "SELECT bit_count(x) AS bits FROM (VALUES (0), (7), (-1), (NULL)) AS t (x)";
+        let rows = context.sql(sql).await.expect("planned").collect().await;
+        let bits = rows.expect("rows")[0].column(0).clone();
+        let bits: Vec<_> = bits.as_primitive::<Int64Type>().iter().collect();
+        assert_eq!(bits, [Some(0), Some(3), Some(64), None]);
+        let sql = "SELECT bit_count(1 << 3)";
+        let rows = context.sql(sql).await.expect("planned").collect().await;
+        let bits = rows.expect("rows")[0].column(0).clone();
+        assert_eq!(bits.as_primitive::<Int64Type>().value(0), 1);
+    }
+}

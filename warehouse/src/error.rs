@@ -12,20 +12,6 @@ mod nearest;
 
 pub(crate) use nearest::nearest;
 
-/// An error with its causes, none of them twice.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        source = error.source();
-    }
-    reason
-}
-
 /// Why a warehouse, or a table of it, cannot be opened.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenError {
@@ -220,6 +206,8 @@ pub enum QueryError {
     Storage {
         /// What failed.
         message: String,
+        /// What to do about it, where storage said why.
+        help: Option<&'static str>,
     },
     /// The run that a table function was asked for cannot be told.
     #[error(transparent)]
@@ -276,7 +264,9 @@ impl QueryError {
                     .into()
             }
             Self::Open(error) => error.help(),
-            Self::Storage { .. } => "check that the place is there and that you may read it".into(),
+            Self::Storage { help, .. } => help
+                .unwrap_or("check that the place is there and that you may read it")
+                .into(),
             Self::Run(error) => error.help(),
             Self::Internal { .. } => "this is a defect: please report the statement".into(),
         }

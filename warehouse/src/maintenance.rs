@@ -97,7 +97,7 @@ impl MaintenanceError {
     fn storage(error: impl std::error::Error + 'static) -> Self {
         let reason = match storage::failure(&error) {
             Some(failure) => failure.to_string(),
-            None => crate::error::chain(&error),
+            None => storage::chain(&error),
         };
         let help = storage::help(&error);
         Self::Storage { reason, help }

@@ -157,6 +157,7 @@ async fn runs(
             id.parse().map_err(|error: plimsoll_ingest::IdError| {
                 fail(QueryError::Storage {
                     message: format!("table `reports.runs`: {error}"),
+                    help: None,
                 })
             })
         })

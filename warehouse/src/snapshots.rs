@@ -35,7 +35,7 @@ mod run_keys;
 mod table;
 
 pub(crate) use run_keys::RunKeys;
-pub(crate) use table::TableSnapshot;
+pub(crate) use table::{Look, TableSnapshot};
 
 /// One set of snapshots, with the views planned over it.
 #[derive(Debug)]
@@ -112,7 +112,13 @@ impl Snapshots {
     /// it is told why. Only storage that does not answer does, since it may
     /// answer the next time.
     pub(crate) async fn newest(&self) -> Result<Self, OpenError> {
-        let runs = self.newer(Table::Runs).await?;
+        let runs = self.newer(Table::Runs, Look::ForNext).await?;
+        // The facts of a new run have to be found, by whatever way storage has been asked before.
+        let same_runs = self.tables[&Table::Runs].get();
+        let look = match same_runs.is_some_and(|before| before.is_same_as(&runs)) {
+            true => Look::ForNext,
+            false => Look::AtAll,
+        };
         let next = Self::empty(&self.store, &self.engine, runs.exists());
         next.set(Table::Runs, runs);
         next.run_keys
@@ -122,7 +128,7 @@ impl Snapshots {
             .iter()
             .copied()
             .filter(|table| *table != Table::Runs);
-        let opened = others.map(async |table| (table, self.newer(table).await));
+        let opened = others.map(async |table| (table, self.newer(table, look).await));
         for (table, snapshot) in futures::future::join_all(opened).await {
             match snapshot {
                 Ok(snapshot) => next.set(table, snapshot),
@@ -137,9 +143,9 @@ impl Snapshots {
         Ok(next)
     }
 
-    async fn newer(&self, table: Table) -> Result<TableSnapshot, OpenError> {
+    async fn newer(&self, table: Table, look: Look) -> Result<TableSnapshot, OpenError> {
         match self.tables[&table].get() {
-            Some(snapshot) => snapshot.newer(&self.store).await,
+            Some(snapshot) => snapshot.newer(&self.store, look).await,
             None => TableSnapshot::open(&self.store, table).await,
         }
     }

@@ -140,6 +140,29 @@ impl StorageFailure {
         self.kind
     }
 
+    /// The failure that a library made text of, as its own text stands in that.
+    pub fn in_text(text: &str) -> Option<Self> {
+        let methods = ["GET", "HEAD", "PUT", "POST", "DELETE"].iter();
+        let starts = methods.filter_map(|method| text.find(&format!("{method} http")));
+        let told = text[starts.min()?..].lines().next()?;
+        let kind = match told.split_once(" was answered ") {
+            Some((_, answer)) => {
+                let mut words = answer.split(": ");
+                let status = words.next().and_then(|status| status.parse().ok());
+                let code = words.next().and_then(FailureKind::of_code);
+                match is_past_its_time(answer) {
+                    true => FailureKind::Expired,
+                    false => code.or_else(|| FailureKind::of_status(status?))?,
+                }
+            }
+            None if told.contains(" failed: no answer in time") => FailureKind::Slow,
+            None if told.contains(" failed: ") => FailureKind::Unreachable,
+            None => return None,
+        };
+        let text = told.to_string();
+        Some(Self { kind, text })
+    }
+
     /// Reads an error of storage; `secrets` are struck out wherever they stand.
     pub(super) fn of(error: &(dyn Error + 'static), secrets: &[String]) -> Self {
         let mut whole = String::new();
@@ -180,6 +203,7 @@ impl StorageFailure {
                 FailureKind::Unreachable
             }
             _ if whole.contains("redirect without LOCATION") => FailureKind::Region,
+            _ if past_its_time(&whole).is_some() => FailureKind::Expired,
             _ => code
                 .and_then(FailureKind::of_code)
                 .or_else(|| status.and_then(FailureKind::of_status))
@@ -212,9 +236,32 @@ fn told(text: &str, secrets: &[String]) -> String {
     }
 }
 
+/// What Azure says of a signature or a token that was valid once. Its code is that of a wrong one, and
+/// details of other kinds hold what was signed.
+fn past_its_time(whole: &str) -> Option<&str> {
+    let detail = between(
+        whole,
+        "<AuthenticationErrorDetail>",
+        "</AuthenticationErrorDetail>",
+    )?;
+    is_past_its_time(detail).then(|| detail.trim())
+}
+
+fn is_past_its_time(answer: &str) -> bool {
+    let late = [
+        "not valid in the specified time frame",
+        "token is expired",
+        "token has expired",
+    ];
+    late.iter().any(|late| answer.contains(late))
+}
+
 /// The sentence in an answer: in XML as S3, Azure and Google write it, or whatever short text a
 /// server wrote instead.
 fn answer_in(whole: &str) -> Option<&str> {
+    if let Some(detail) = past_its_time(whole) {
+        return Some(detail);
+    }
     if let Some(message) = between(whole, "<Message>", "</Message>") {
         // Azure adds lines with ids of the request.
         return message.lines().next();
@@ -275,6 +322,58 @@ mod tests {
             failure.to_string(),
             "PUT https://b.s3.amazonaws.com/x was answered 403: SignatureDoesNotMatch: The \
              signature we calculated does not match"
+        );
+    }
+
+    #[test]
+    fn a_failure_is_known_again_in_the_text_of_others() {
+        for text in [
+            "Error performing GET http://a/b/c in 1s - Server returned non-2xx status code: 400 Bad \
+             Request: <Error><Code>ExpiredToken</Code><Message>It is old</Message></Error>",
+            "Error performing GET http://a/b in 1s - Server returned non-2xx status code: 403 \
+             Forbidden: <Code>AuthenticationFailed</Code><Message>No</Message>\
+             <AuthenticationErrorDetail>The token is expired.</AuthenticationErrorDetail>",
+            "Error performing HEAD http://a/b in 1s - Server returned non-2xx status code: 503 Slow \
+             Down: ",
+        ] {
+            let failure = read(text);
+            let others = format!("Parquet error: Object Store error: Generic S3 error: {failure}");
+            assert_eq!(StorageFailure::in_text(&others), Some(failure));
+        }
+        let slow = "Generic S3 error: GET http://a/b failed: no answer in time";
+        let slow = StorageFailure::in_text(slow).expect("a failure");
+        assert_eq!(slow.kind(), FailureKind::Slow);
+        assert_eq!(StorageFailure::in_text("a page that is torn"), None);
+    }
+
+    /// Azure answers a signature that ran out as one that is wrong.
+    #[test]
+    fn a_signature_of_azure_that_ran_out_is_told_from_a_wrong_one() {
+        let failure = read(
+            "Error performing GET https://a.blob.core.windows.net/c?sv=2024-11-04&sig=abc in 9ms - \
+             Server returned non-2xx status code: 403 Forbidden: <Error>\
+             <Code>AuthenticationFailed</Code><Message>Server failed to authenticate the request.\n\
+             RequestId:1\nTime:2</Message><AuthenticationErrorDetail>Signature not valid in the \
+             specified time frame: Start [Wed, 25 Nov 2026 10:00:00 GMT] - Expiry [Wed, 25 Nov 2026 \
+             11:00:00 GMT] - Current [Thu, 26 Nov 2026 09:00:00 GMT]</AuthenticationErrorDetail></Error>",
+        );
+        assert_eq!(failure.kind(), FailureKind::Expired);
+        let said = failure.to_string();
+        assert!(
+            said.contains("Expiry [Wed, 25 Nov 2026 11:00:00 GMT]"),
+            "{said}"
+        );
+        let wrong = read(
+            "status code: 403 Forbidden: <Error><Code>AuthenticationFailed</Code><Message>Server failed \
+             to authenticate the request.</Message><AuthenticationErrorDetail>The MAC signature found in \
+             the HTTP request 'x' is not the same as any computed signature. Server used following \
+             string to sign: 'tops3cret'.</AuthenticationErrorDetail></Error>",
+        );
+        assert_eq!(wrong.kind(), FailureKind::WrongCredentials);
+        let said = wrong.to_string();
+        assert_eq!(
+            said,
+            "AuthenticationFailed: Server failed to authenticate the request."
         );
     }
 

@@ -71,12 +71,21 @@ fn sync(path: &FilePath, file: &File) -> io::Result<()> {
 }
 
 fn sync_folder_of(path: &FilePath) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_folder)
+    path.parent()
+        .map_or(Ok(()), |folder| sync_folder(or_here(folder)))
 }
 
 /// Makes the names in a folder outlive a power cut.
 pub(crate) fn sync_folder(folder: &FilePath) -> io::Result<()> {
     sync(folder, &File::open(folder)?)
+}
+
+/// The parent of a relative path's first folder has no name.
+fn or_here(folder: &FilePath) -> &FilePath {
+    match folder.as_os_str().is_empty() {
+        true => FilePath::new("."),
+        false => folder,
+    }
 }
 
 /// Makes the folder that is to hold the file, and every missing one above it.
@@ -88,7 +97,7 @@ pub(crate) fn create_folder_of(path: &FilePath) -> io::Result<()> {
     };
     let missing: Vec<_> = folder
         .ancestors()
-        .take_while(|above| !above.exists())
+        .take_while(|above| !or_here(above).exists())
         .collect();
     if missing.is_empty() {
         return Ok(());

@@ -364,6 +364,7 @@ mod tests {
             (
                 QueryError::Storage {
                     message: String::new(),
+                    help: None,
                 },
                 503,
             ),

@@ -85,8 +85,8 @@ impl Random {
         let run_id = RunId::new(self.moment());
         let manifest = Manifest::new(run_id, warehouse, "");
         let mut spool = Spool::create(root, manifest).expect("a spool");
-        let run = self.run_row(run_id);
-        let mut finals = vec![(Table::Runs, batch(std::slice::from_ref(&run)))];
+        let mut run = self.run_row(run_id);
+        let mut finals = Vec::new();
         if self.chance(0.9) {
             finals.push((Table::Envelopes, batch(&[self.envelope(run_id)])));
         }
@@ -105,6 +105,11 @@ impl Random {
                     requests.extend(of_stage);
                 }
                 finals.push((Table::Stages, batch(&rows)));
+                // Most lie at one load, and some at another.
+                run.headline_stage = match run.profile.as_deref() {
+                    Some("step") => Some(i64::from(stages > 1 && self.chance(0.2))),
+                    _ => self.maybe(0.5, |r| r.below(stages)),
+                };
                 let requests: Vec<_> = (0..).zip(requests).map(numbered).collect();
                 spool
                     .append(Tag::Facts(Table::Requests), &batch(&requests))
@@ -118,6 +123,7 @@ impl Random {
                 .append(Tag::Facts(Table::Cases), &batch(&self.cases(run_id)))
                 .expect("appended"),
         }
+        finals.push((Table::Runs, batch(&[run])));
         spool.seal(&finals).expect("sealed");
     }
 
@@ -126,6 +132,7 @@ impl Random {
             "performance",
             "performance",
             "performance",
+            "benchmark",
             "benchmark",
             "benchmark",
             "benchmark",
@@ -142,6 +149,10 @@ impl Random {
             "spike",
             "max_throughput",
         ]);
+        let suite = match pillar {
+            "performance" => profile,
+            _ => "standard",
+        };
         let verdict = self.one_of(&[
             &Verdict::Passed,
             &Verdict::Passed,
@@ -161,12 +172,12 @@ impl Random {
         let [ttft, tpot, e2e] = [(); 3].map(|()| self.latencies());
         let mut row = RunRow {
             pillar: pillar.to_string(),
-            suite: profile.to_string(),
+            suite: suite.to_string(),
             profile: (pillar == "performance").then(|| profile.to_string()),
             model: self.one_of(&["alpha", "beta"]).to_string(),
             model_revision: self.maybe(0.6, |r| format!("r{}", r.below(2))),
             envelope_id: "e".to_string(),
-            comparable_key: format!("key-{profile}-{}", u8::from(self.chance(0.2))),
+            comparable_key: format!("key-{suite}-{}", u8::from(self.chance(0.2))),
             config: self.config(),
             workload_digest: self.maybe(0.9, |_| "w".to_string()),
             workload: self.maybe(0.9, |r| format!("mixed-v{}", r.below(2))),
@@ -256,7 +267,7 @@ impl Random {
         let (good, timeouts) = (self.below(ok + 1), self.below(sent - ok + 1));
         let [ttft, e2e] = [(); 2].map(|()| self.latencies());
         let mut row = StageRow {
-            name: format!("stage {stage}"),
+            name: format!("stage {}", if self.chance(0.1) { 0 } else { stage }),
             phase: self.one_of(&["steady", "steady", "warm_up"]).to_string(),
             offered_rps: open.then(|| self.float(32.0)),
             concurrency: (!open).then(|| self.below(64)),
@@ -332,10 +343,10 @@ impl Random {
     }
 
     fn scores(&mut self, run_id: RunId, model: &str) -> Vec<ScoreRow> {
-        let stderr = self.maybe(0.7, |r| r.float(0.2));
+        let stderr = self.maybe(0.7, |r| r.float(0.02));
         // One step in each series, most of which have enough scores before it: up or down.
         let days_ago = (self.now.micros() - run_id.created_at().micros()) / MINUTE_US / DAY_MINUTES;
-        let stepped = (days_ago < DAYS / 2) == (model == "alpha");
+        let stepped = (days_ago < DAYS / 2) == (model == "beta");
         let level = if stepped { 0.7 } else { 0.5 };
         let other_question = self.chance(0.05);
         ["acc", "acc_norm"]
@@ -373,7 +384,10 @@ impl Random {
                 outcome: self
                     .one_of(&["passed", "failed", "skipped", "error"])
                     .to_string(),
-                failure_kind: None,
+                failure_kind: self.maybe(0.6, |r| {
+                    r.one_of(&["content", "harness", "overload", "dependency"])
+                        .to_string()
+                }),
                 expected: None,
                 actual: None,
                 message: None,

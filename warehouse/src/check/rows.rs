@@ -368,6 +368,15 @@ async fn rows(
             help: Some("allow it more memory, by PLIMSOLL_SQL_MEMORY or `sql.memory`"),
         }),
         QueryError::Open(error) if error.is_of_storage() => Unanswered::Failed(error),
+        QueryError::Storage {
+            message,
+            help: Some(help),
+        } => Unanswered::Failed(OpenError::Unreadable {
+            table,
+            location: snapshots.location().to_string(),
+            reason: message,
+            help: Some(help),
+        }),
         unread => match plimsoll_ingest::storage::help(&error) {
             // The rows may be as they ought to be, and storage does not answer for now.
             Some(help) => Unanswered::Failed(OpenError::Unreadable {

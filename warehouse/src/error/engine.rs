@@ -8,6 +8,7 @@ use std::error::Error;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
+use plimsoll_ingest::storage::{self, StorageFailure};
 
 use super::{OpenError, QueryError, nearest};
 use crate::resolve::ResolveError;
@@ -54,8 +55,15 @@ impl QueryError {
             },
             root @ (DataFusionError::ObjectStore(_)
             | DataFusionError::IoError(_)
-            | DataFusionError::ParquetError(_)) => Self::Storage {
-                message: one_line(&root.message()),
+            | DataFusionError::ParquetError(_)) => match storage_in(error, &text) {
+                Some(failure) => Self::Storage {
+                    message: failure.to_string(),
+                    help: Some(failure.kind().help()),
+                },
+                None => Self::Storage {
+                    message: one_line(&root.message()),
+                    help: None,
+                },
             },
             DataFusionError::Internal(message) => Self::Internal {
                 message: one_line(message),
@@ -102,6 +110,12 @@ fn from_schema(error: &SchemaError) -> QueryError {
             message: one_line(&other.to_string()),
         },
     }
+}
+
+/// What storage said, where that is why a file cannot be read; the engine may have made `text` of it.
+fn storage_in(error: &DataFusionError, text: &str) -> Option<StorageFailure> {
+    let failure = storage::failure(error).cloned();
+    failure.or_else(|| StorageFailure::in_text(text))
 }
 
 /// The first error of type `E` in the chain of sources.

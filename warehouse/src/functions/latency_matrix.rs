@@ -71,5 +71,10 @@ const COLUMNS: &[Column] = &[
     ),
     ("e2e_p50_ms", Float64, "p50 of the end-to-end latency."),
     ("e2e_p99_ms", Float64, "p99 of the end-to-end latency."),
+    (
+        "verdict",
+        Utf8,
+        "The run's verdict: only passed, degraded and blocked say how the subject did.",
+    ),
     ("run_id", Utf8, "The run."),
 ];

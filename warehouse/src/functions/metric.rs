@@ -15,7 +15,34 @@ pub(super) struct Metric {
     pub(super) higher_is_better: bool,
 }
 
+/// Figures of a whole run; all others of a run are those of its headline's stage.
+const OF_WHOLE_RUNS: [&str; 7] = [
+    "peak_goodput_rps",
+    "peak_throughput_rps",
+    "sustainable_rps",
+    "floor_ttft_ms",
+    "recovery_ms",
+    "recovery_rps",
+    "cost_usd",
+];
+
+/// A run that met the SLO at no rate that it tried has no peak; followed over time it is none at all,
+/// since else the worst change of all would leave the series.
+const PEAK: &str = "CASE WHEN r.verdict = 'blocked' \
+     AND r.profile IN ('step', 'ramp', 'peak', 'max_throughput') \
+     THEN COALESCE(r.peak_goodput_rps, 0.0) ELSE r.peak_goodput_rps END";
+
+/// Cases that say something of the subject: the harness, and what it depends on, did not fail.
+pub(super) const JUDGED: &str = "(outcome IN ('passed', 'failed') OR outcome = 'error' \
+     AND failure_kind IN ('content', 'contract', 'overload', 'timeout'))";
+
 impl Metric {
+    /// Whether it describes the load at which a run's headline lies: where that is another one, two
+    /// values say nothing of each other.
+    pub(super) fn is_of_headline(&self) -> bool {
+        !OF_WHOLE_RUNS.contains(&self.name)
+    }
+
     const fn rate(name: &'static str, unit: &'static str) -> Self {
         Self {
             name,
@@ -49,7 +76,9 @@ impl Metric {
             let Self {
                 column, divisor, ..
             } = metric;
-            if *divisor == 1.0 {
+            if *column == "peak_goodput_rps" {
+                PEAK.to_string()
+            } else if *divisor == 1.0 {
                 format!("{table}.{column}")
             } else {
                 format!("{table}.{column} / {divisor:e}")
@@ -119,13 +148,19 @@ mod tests {
                 higher_is_better,
                 ..
             } = metric;
-            let better = higher_is_better.to_string().to_uppercase();
-            let entry = format!("('{name}', '{unit}', {better})");
+            let flag = |flag: bool| flag.to_string().to_uppercase();
+            let (better, of_headline) = (flag(*higher_is_better), flag(metric.is_of_headline()));
+            let entry = format!("('{name}', '{unit}', {better}, {of_headline})");
             assert!(sql.contains(&entry), "{entry}");
         }
         assert_eq!(
             sql.matches("TRUE)").count() + sql.matches("FALSE)").count(),
             OF_RUNS.len()
+        );
+        assert!(
+            OF_WHOLE_RUNS
+                .iter()
+                .all(|name| sql.contains(&format!("('{name}', ")))
         );
     }
 }

@@ -105,5 +105,10 @@ const COLUMNS: &[Column] = &[
          fell free; null where nothing was sent.",
     ),
     ("valid", Boolean, "Whether the generator kept its schedule."),
+    (
+        "verdict",
+        Utf8,
+        "The run's verdict: only passed, degraded and blocked say how the subject did.",
+    ),
     ("run_id", Utf8, "The run."),
 ];

@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::scalar::ScalarValue;
 
-use super::metric::{Metric, OF_RUNS};
+use super::metric::{JUDGED, Metric, OF_RUNS};
 use super::rows::Rows;
 use crate::snapshots::Snapshots;
 
@@ -28,6 +28,8 @@ pub(super) struct Question {
     /// The profile, the benchmark or the marker.
     pub(super) suite: String,
     pub(super) comparable_key: String,
+    /// The stage that the figure describes; `None` of figures of whole runs, and of all steady stages.
+    pub(super) stage: Option<String>,
     pub(super) metric: String,
     pub(super) unit: &'static str,
     pub(super) higher_is_better: bool,
@@ -82,35 +84,44 @@ async fn headline_figures(
 ) -> Result<()> {
     let figures = Metric::select(OF_RUNS, "r");
     let sql = format!(
-        "SELECT r.model, r.suite, r.comparable_key, r.run_id, r.run_key, r.started_at, {figures} \
-         FROM reports.runs AS r WHERE r.verdict IN ('passed', 'degraded', 'blocked') \
+        "SELECT r.model, r.suite, r.comparable_key, r.run_id, r.run_key, r.started_at, h.name, {figures} \
+         FROM reports.runs AS r LEFT JOIN reports.stages AS h \
+         ON h.run_key = r.run_key AND h.stage = r.headline_stage WHERE r.verdict IN ('passed', 'degraded', 'blocked') \
          AND r.pillar = 'performance' AND r.started_at >= $1 ORDER BY r.started_at, r.run_id"
     );
     let rows = Rows::of(snapshots, &sql, vec![moment(from_us)]).await?;
     rows.count(RUN_BYTES + OF_RUNS.len() * VALUE_BYTES, &mut series.taken)?;
     // By question first, then by figure: there are far more values than series.
-    let mut questions: HashMap<[&str; 3], Vec<Values>> = HashMap::new();
+    let mut questions: HashMap<[&str; 3], Vec<BTreeMap<Option<&str>, Values>>> = HashMap::new();
     for row in 0..rows.len() {
         let of_run = run(&rows, row)?;
         let text = |column| rows.required_text(column, row);
         let question = [text(0)?, text(1)?, text(2)?];
         let figures = questions
             .entry(question)
-            .or_insert_with(|| vec![Values::new(); OF_RUNS.len()]);
-        for (place, values) in figures.iter_mut().enumerate() {
-            if let Some(value) = rows.float(FIRST + place, row) {
+            .or_insert_with(|| vec![BTreeMap::new(); OF_RUNS.len()]);
+        let stage = rows.text(FIRST, row);
+        for (place, (metric, values)) in OF_RUNS.iter().zip(figures).enumerate() {
+            if let Some(value) = rows.float(FIRST + 1 + place, row) {
+                let stage = stage.filter(|_| metric.is_of_headline());
+                let values = values.entry(stage).or_default();
                 values.push((value, Arc::clone(&of_run)));
             }
         }
     }
     for ([model, suite, comparable_key], figures) in questions {
-        let measured = OF_RUNS.iter().zip(figures);
-        for (metric, values) in measured.filter(|(_, values)| !values.is_empty()) {
+        let by_stage = OF_RUNS.iter().zip(figures);
+        let by_stage = by_stage.flat_map(|(metric, stages)| {
+            let stages = stages.into_iter();
+            stages.map(move |(stage, values)| (metric, stage, values))
+        });
+        for (metric, stage, values) in by_stage {
             let question = Question {
                 pillar: "performance",
                 model: model.to_string(),
                 suite: suite.to_string(),
                 comparable_key: comparable_key.to_string(),
+                stage: stage.map(str::to_string),
                 metric: metric.name.to_string(),
                 unit: metric.unit,
                 higher_is_better: metric.higher_is_better,
@@ -146,6 +157,7 @@ async fn scores(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) -
             model: text(&rows, 0, row)?,
             suite: text(&rows, 1, row)?,
             comparable_key: text(&rows, 2, row)?,
+            stage: None,
             metric: text(&rows, 7, row)?,
             unit: "score",
             higher_is_better: rows.required_flag(8, row)?,
@@ -155,21 +167,24 @@ async fn scores(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) -
 
 async fn markers(snapshots: &Arc<Snapshots>, from_us: i64, series: &mut Series) -> Result<()> {
     // A run's cases lie in the folder of its day: older ones are not opened.
-    let sql = "SELECT r.model, c.marker, r.comparable_key, r.run_id, r.run_key, r.started_at, \
+    let sql = format!(
+        "SELECT r.model, c.marker, r.comparable_key, r.run_id, r.run_key, r.started_at, \
          CAST(c.passed AS DOUBLE) / NULLIF(c.judged, 0) \
          FROM (SELECT run_key, marker, count(CASE WHEN outcome = 'passed' THEN 1 END) AS passed, \
-               count(CASE WHEN outcome <> 'skipped' THEN 1 END) AS judged \
+               count(CASE WHEN {JUDGED} THEN 1 END) AS judged \
                FROM raw.cases WHERE date >= CAST($1 AS DATE) GROUP BY run_key, marker) AS c \
          JOIN reports.runs AS r ON r.run_key = c.run_key \
          WHERE r.verdict IN ('passed', 'degraded', 'blocked') AND r.started_at >= $1 \
-         ORDER BY r.started_at, r.run_id";
-    let rows = Rows::of(snapshots, sql, vec![moment(from_us)]).await?;
+         ORDER BY r.started_at, r.run_id"
+    );
+    let rows = Rows::of(snapshots, &sql, vec![moment(from_us)]).await?;
     put(&rows, series, |row| {
         Ok(Question {
             pillar: "functional",
             model: text(&rows, 0, row)?,
             suite: text(&rows, 1, row)?,
             comparable_key: text(&rows, 2, row)?,
+            stage: None,
             metric: "passed_share".to_string(),
             unit: "share",
             higher_is_better: true,

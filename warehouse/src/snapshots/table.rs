@@ -2,15 +2,17 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::StreamExt;
+use object_store::ObjectStoreExt as _;
 use plimsoll_ingest::delta::{self, TableError};
 use plimsoll_ingest::storage;
 use plimsoll_ingest::{Table, WarehouseLocation, WarehouseStore};
 
-use crate::error::{OpenError, chain};
+use crate::error::OpenError;
 use crate::files::FileList;
 use crate::maintenance::commit;
 use crate::provider::TableColumns;
@@ -23,6 +25,8 @@ pub(crate) struct TableSnapshot {
     delta: Option<DeltaTable>,
     /// The version at which all of it was read, and not what was new.
     read_at: u64,
+    /// When its log was listed last, in seconds since the epoch; of all that are the same version.
+    listed_s: Arc<AtomicI64>,
     columns: TableColumns,
     files: FileList,
 }
@@ -30,6 +34,25 @@ pub(crate) struct TableSnapshot {
 /// After so many commits all of a table is read anew. Delta keeps what each commit said of files in
 /// a batch of its own, and looks into each at every refresh; a checkpoint says it all in one.
 const COMMITS_READ_ANEW: u64 = 100;
+
+/// So long a log is not listed while it has no next commit, in s: to look for that is a tenth of a
+/// list's price in a bucket, and in a folder does not grow with the log. A list tells, too, where the
+/// next commit is past its time and gone, as after a machine slept for weeks, and where the bucket is.
+const LISTED_AGAIN_S: i64 = 60;
+
+/// How to find what is new in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// By its next commit, or by a list from time to time.
+    ForNext,
+    /// By a list: a name that was not there may go on looking so for a while (NFS keeps that), and
+    /// what is asked for is known to be there.
+    AtAll,
+}
+
+fn now_s() -> i64 {
+    chrono::Utc::now().timestamp()
+}
 
 impl TableSnapshot {
     /// The table's newest version.
@@ -43,14 +66,23 @@ impl TableSnapshot {
     }
 
     /// The table's newest version, mostly by reading only the commits after this one.
-    pub(crate) async fn newer(&self, store: &WarehouseStore) -> Result<Self, OpenError> {
+    pub(crate) async fn newer(
+        &self,
+        store: &WarehouseStore,
+        look: Look,
+    ) -> Result<Self, OpenError> {
         let Some(mut delta) = self.delta.clone() else {
             return Self::open(store, self.table).await;
         };
+        if look == Look::ForNext && self.was_just_listed() && self.is_last(store).await {
+            return Ok(self.clone());
+        }
+        let listed_s = now_s();
         let location = store.location();
         let unreadable = |error| unreadable(self.table, location, &error);
         delta.update_state().await.map_err(unreadable)?;
         if delta.version() == Some(self.version()) {
+            self.listed_s.store(listed_s, Ordering::Relaxed);
             return Ok(self.clone());
         }
         let version = delta.version().unwrap_or_default();
@@ -66,8 +98,23 @@ impl TableSnapshot {
         let newer = Self::of(location, self.table, delta)?;
         Ok(Self {
             read_at: self.read_at,
+            listed_s: Arc::new(listed_s.into()),
             ..newer
         })
+    }
+
+    /// By the wall clock: others stand still while a machine sleeps. One that was set back lists.
+    fn was_just_listed(&self) -> bool {
+        let ago_s = now_s() - self.listed_s.load(Ordering::Relaxed);
+        (0..LISTED_AGAIN_S).contains(&ago_s)
+    }
+
+    /// Whether the log has no next commit. Where nobody can tell, it may have one.
+    async fn is_last(&self, store: &WarehouseStore) -> bool {
+        let (table, next) = (self.table.path(), self.version() + 1);
+        let next = store.path(&format!("{table}/_delta_log/{next:020}.json"));
+        let found = store.objects().head(&next).await;
+        matches!(found, Err(object_store::Error::NotFound { .. }))
     }
 
     /// The table as `delta` has it.
@@ -94,6 +141,7 @@ impl TableSnapshot {
         Ok(Self {
             table,
             read_at: delta.version().unwrap_or_default(),
+            listed_s: Arc::new(now_s().into()),
             delta: Some(delta),
             columns,
             files,
@@ -106,6 +154,7 @@ impl TableSnapshot {
             table,
             delta: None,
             read_at: 0,
+            listed_s: Arc::new(now_s().into()),
             columns,
             files: FileList::none(),
         }
@@ -212,6 +261,7 @@ fn from_ingest(table: Table, location: &WarehouseLocation, error: TableError) ->
             what,
         },
         TableError::File { source, .. } => unreadable(table, location, &source),
+        error @ TableError::StoodStill { .. } => unreadable(table, location, &error),
         TableError::Place(error) => unreadable(table, location, &error),
     }
 }
@@ -223,7 +273,7 @@ fn unreadable(
 ) -> OpenError {
     let reason = match storage::failure(error) {
         Some(failure) => failure.to_string(),
-        None => in_short(&chain(error)),
+        None => in_short(&storage::chain(error)),
     };
     let location = location.to_string();
     if storage::is_denied(error) {
@@ -318,19 +368,61 @@ mod tests {
         for name in 1..=COMMITS_READ_ANEW {
             commit(&mut delta, name).await;
         }
-        let unsummed = first.newer(&store).await.expect("newer");
+        let unsummed = first.newer(&store, Look::ForNext).await.expect("newer");
         assert_eq!((unsummed.version(), unsummed.read_at), (100, 0));
         create_checkpoint(&delta, None).await.expect("summed up");
-        let same = unsummed.newer(&store).await.expect("no newer");
+        let same = unsummed
+            .newer(&store, Look::ForNext)
+            .await
+            .expect("no newer");
         assert_eq!((same.version(), same.read_at), (100, 0));
         commit(&mut delta, 101).await;
-        let anew = same.newer(&store).await.expect("newer");
+        let anew = same.newer(&store, Look::ForNext).await.expect("newer");
         assert_eq!((anew.version(), anew.read_at), (101, 101));
         commit(&mut delta, 102).await;
-        let last = anew.newer(&store).await.expect("newer");
+        let last = anew.newer(&store, Look::ForNext).await.expect("newer");
         assert_eq!((last.version(), last.read_at), (102, 101));
         let opened = TableSnapshot::open(&store, TABLE).await.expect("opened");
         assert_eq!(paths(&last), paths(&opened));
         assert_eq!(paths(&last).len(), 102);
+    }
+
+    /// The next commit may be gone, with all that the log's last checkpoint says.
+    #[tokio::test]
+    async fn a_log_is_listed_from_time_to_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let location = WarehouseLocation::parse(&folder.path().display().to_string());
+        let store = WarehouseStore::connect(&location.expect("a path")).expect("local files");
+        let delta = delta::open_or_create(&store, TABLE).await;
+        let mut delta = delta.expect("a table");
+        let first = TableSnapshot::open(&store, TABLE).await.expect("opened");
+        for name in 1..=3 {
+            commit(&mut delta, name).await;
+        }
+        create_checkpoint(&delta, None).await.expect("summed up");
+        let log = folder.path().join(TABLE.path()).join("_delta_log");
+        for version in 0..3 {
+            let commit = log.join(format!("{version:020}.json"));
+            std::fs::remove_file(commit).expect("it is there");
+        }
+        let soon = first
+            .newer(&store, Look::ForNext)
+            .await
+            .expect("no next commit");
+        assert_eq!(soon.version(), 0);
+        let listed = first.newer(&store, Look::AtAll).await.expect("newer");
+        assert_eq!(listed.version(), 3);
+        // A machine that slept has not looked for so long, and nor has one whose clock was set back.
+        for ago_s in [LISTED_AGAIN_S, -2] {
+            first.listed_s.store(now_s() - ago_s, Ordering::Relaxed);
+            let last = first.newer(&store, Look::ForNext).await.expect("newer");
+            assert_eq!(last.version(), 3);
+            assert_eq!(paths(&last).len(), 3);
+            assert!(last.was_just_listed());
+        }
+        // Who finds nothing new has looked for all that are the same.
+        listed.listed_s.store(0, Ordering::Relaxed);
+        let same = listed.newer(&store, Look::ForNext).await.expect("the same");
+        assert!(same.was_just_listed() && listed.was_just_listed());
     }
 }

@@ -3,9 +3,10 @@
 -- Each column is a share of an hour, in hours: the minutes for which the fleet was sampled in that
 -- state, a sixtieth each. busy is leased to a deployment, idle is free, foreign is used by a process
 -- that is not ours, quarantined is kept out of use. A minute that was sampled twice in one state
--- counts once: each minute of an hour is a bit of a number. Their sum is less than 1 where the host was not sampled all the time: sampled says
--- how much of the hour it was. Hours are UTC. Ask for some days (WHERE hour >= ..): only their rows are
--- read then.
+-- counts once: each minute of an hour is a bit of a number. A minute in which the state changed counts
+-- for either. sampled says how much of the hour was sampled at all: less than 1 where the host was not
+-- all the time. Leased is not utilised: a deployment that waits is busy. Hours are UTC. Ask for some
+-- days (WHERE hour >= ..): only their rows are read then.
 --
 -- Columns:
 --   hour: Start of the hour, UTC.
@@ -18,7 +19,7 @@
 --   quarantined: Hours in which it was kept out of use, 0 to 1.
 --   sampled: Hours in which it was sampled at all, 0 to 1.
 SELECT
-    hour, host, gpu, sku,
+    hour, host, gpu, max(sku) AS sku,
     COALESCE(bit_count(bit_or(CASE WHEN state = 'leased' THEN minute END)), 0) / 60.0 AS busy,
     COALESCE(bit_count(bit_or(CASE WHEN state = 'idle' THEN minute END)), 0) / 60.0 AS idle,
     COALESCE(bit_count(bit_or(CASE WHEN state = 'foreign' THEN minute END)), 0) / 60.0 AS foreign,
@@ -33,4 +34,4 @@ FROM (
     FROM reports.fleet AS f
     WHERE f.gpu_uuid IS NOT NULL
 ) AS minutes
-GROUP BY hour, host, gpu, sku
+GROUP BY hour, host, gpu

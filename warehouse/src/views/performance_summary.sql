@@ -6,8 +6,11 @@
 -- higher is better, else the least; last is the value of the run that started last (of those that
 -- started at once, the one with the greatest id). gap is how far last is from best, in the metric's
 -- unit, signed so that positive is worse, and 0 where last is best; gap_pct is gap in per cent of
--- best's magnitude, null where best is 0. Durations are in ms. Only runs whose verdict says how the
--- subject did are read: passed, degraded, blocked.
+-- best's magnitude, null where best is 0. Latencies, shares and tokens describe the load of a run's
+-- headline (of a limit-finding run that at its limit): only runs whose headline lies at the stage of
+-- the question's last run are read for them, since a heavier load has other latencies. A
+-- limit-finding run that is blocked counts with a peak of 0. Durations are in ms. Only runs whose
+-- verdict says how the subject did are read: passed, degraded, blocked.
 --
 -- Columns:
 --   model: As requests name it.
@@ -40,7 +43,12 @@ FROM (
             m.metric AS metric, m.unit AS unit, m.higher_is_better AS higher_is_better,
             r.started_at AS started_at, r.run_id AS run_id,
             CASE m.metric
-                WHEN 'peak_goodput_rps' THEN peak_goodput_rps
+                WHEN 'peak_goodput_rps' THEN CASE
+                    WHEN verdict = 'blocked'
+                        AND profile IN ('step', 'ramp', 'peak', 'max_throughput')
+                        THEN COALESCE(peak_goodput_rps, 0.0)
+                    ELSE peak_goodput_rps
+                END
                 WHEN 'peak_throughput_rps' THEN peak_throughput_rps
                 WHEN 'sustainable_rps' THEN sustainable_rps
                 WHEN 'output_tokens_per_s' THEN output_tokens_per_s
@@ -67,36 +75,47 @@ FROM (
                 WHEN 'recovery_rps' THEN recovery_rps
                 WHEN 'cost_usd' THEN cost_usd
             END AS value
-        FROM reports.runs AS r
+        FROM (
+            SELECT
+                r.*, h.name AS headline,
+                first_value(h.name) OVER (
+                    PARTITION BY r.model, r.profile, r.comparable_key
+                    ORDER BY r.started_at DESC, r.run_id DESC
+                ) AS newest_headline
+            FROM reports.runs AS r
+            LEFT JOIN reports.stages AS h
+                ON h.run_key = r.run_key AND h.stage = r.headline_stage
+            WHERE r.verdict IN ('passed', 'degraded', 'blocked') AND r.pillar = 'performance'
+        ) AS r
         CROSS JOIN (VALUES
-            ('peak_goodput_rps', 'req/s', TRUE),
-            ('peak_throughput_rps', 'req/s', TRUE),
-            ('sustainable_rps', 'req/s', TRUE),
-            ('output_tokens_per_s', 'tokens/s', TRUE),
-            ('slo_attainment', 'share', TRUE),
-            ('error_rate', 'share', FALSE),
-            ('floor_ttft_ms', 'ms', FALSE),
-            ('ttft_p50_ms', 'ms', FALSE),
-            ('ttft_p90_ms', 'ms', FALSE),
-            ('ttft_p95_ms', 'ms', FALSE),
-            ('ttft_p99_ms', 'ms', FALSE),
-            ('tpot_p50_ms', 'ms', FALSE),
-            ('tpot_p90_ms', 'ms', FALSE),
-            ('tpot_p95_ms', 'ms', FALSE),
-            ('tpot_p99_ms', 'ms', FALSE),
-            ('itl_p50_ms', 'ms', FALSE),
-            ('itl_p90_ms', 'ms', FALSE),
-            ('itl_p95_ms', 'ms', FALSE),
-            ('itl_p99_ms', 'ms', FALSE),
-            ('e2e_p50_ms', 'ms', FALSE),
-            ('e2e_p90_ms', 'ms', FALSE),
-            ('e2e_p95_ms', 'ms', FALSE),
-            ('e2e_p99_ms', 'ms', FALSE),
-            ('recovery_ms', 'ms', FALSE),
-            ('recovery_rps', 'req/s', TRUE),
-            ('cost_usd', 'USD', FALSE)
-        ) AS m (metric, unit, higher_is_better)
-        WHERE r.verdict IN ('passed', 'degraded', 'blocked') AND r.pillar = 'performance'
+            ('peak_goodput_rps', 'req/s', TRUE, FALSE),
+            ('peak_throughput_rps', 'req/s', TRUE, FALSE),
+            ('sustainable_rps', 'req/s', TRUE, FALSE),
+            ('output_tokens_per_s', 'tokens/s', TRUE, TRUE),
+            ('slo_attainment', 'share', TRUE, TRUE),
+            ('error_rate', 'share', FALSE, TRUE),
+            ('floor_ttft_ms', 'ms', FALSE, FALSE),
+            ('ttft_p50_ms', 'ms', FALSE, TRUE),
+            ('ttft_p90_ms', 'ms', FALSE, TRUE),
+            ('ttft_p95_ms', 'ms', FALSE, TRUE),
+            ('ttft_p99_ms', 'ms', FALSE, TRUE),
+            ('tpot_p50_ms', 'ms', FALSE, TRUE),
+            ('tpot_p90_ms', 'ms', FALSE, TRUE),
+            ('tpot_p95_ms', 'ms', FALSE, TRUE),
+            ('tpot_p99_ms', 'ms', FALSE, TRUE),
+            ('itl_p50_ms', 'ms', FALSE, TRUE),
+            ('itl_p90_ms', 'ms', FALSE, TRUE),
+            ('itl_p95_ms', 'ms', FALSE, TRUE),
+            ('itl_p99_ms', 'ms', FALSE, TRUE),
+            ('e2e_p50_ms', 'ms', FALSE, TRUE),
+            ('e2e_p90_ms', 'ms', FALSE, TRUE),
+            ('e2e_p95_ms', 'ms', FALSE, TRUE),
+            ('e2e_p99_ms', 'ms', FALSE, TRUE),
+            ('recovery_ms', 'ms', FALSE, FALSE),
+            ('recovery_rps', 'req/s', TRUE, FALSE),
+            ('cost_usd', 'USD', FALSE, FALSE)
+        ) AS m (metric, unit, higher_is_better, of_headline)
+        WHERE NOT m.of_headline OR r.headline IS NOT DISTINCT FROM r.newest_headline
     ) AS figures
     WHERE value IS NOT NULL
     GROUP BY model, profile, comparable_key, metric, unit, higher_is_better

@@ -33,7 +33,8 @@ SELECT
         WHEN earlier < 5 THEN NULL
         ELSE abs(change) > 1.96 * sqrt(variance)
             AND abs(change) > sqrt(2.0) * noise
-                * (1.96 + 2.372 / freedom + 2.823 / (freedom * freedom))
+                * (1.96 + 2.372 / freedom + 2.822 / power(freedom, 2)
+                    + 2.556 / power(freedom, 3) + 1.59 / power(freedom, 4))
     END AS significant,
     higher_is_better, earlier, noise, run_id
 FROM (

@@ -206,3 +206,113 @@ async fn benchmarks_markers_and_cases_are_compared_too() {
          marker,tools,passed_share,1.0,0.5,worse,,"
     );
 }
+
+/// A run that looks for a limit and finds it at a stage of this name; `None` where no load holds.
+async fn limit(place: &Place, run_id: RunId, found: Option<(&str, i64, f64)>) {
+    let stages = ["8 req/s", "16 req/s"].into_iter().zip(0..);
+    let stages: Vec<_> = stages
+        .map(|(name, number)| StageRow {
+            name: name.into(),
+            sent: 100,
+            ok: 100,
+            ..stage(run_id, number, "steady")
+        })
+        .collect();
+    let held = stages
+        .iter()
+        .find(|stage| Some(stage.name.as_str()) == found.map(|found| found.0));
+    let row = RunRow {
+        profile: Some("step".into()),
+        verdict: match found {
+            Some(_) => Verdict::Passed,
+            None => Verdict::Blocked,
+        }
+        .to_string(),
+        headline_stage: Some(held.map_or(0, |stage| stage.stage)),
+        ttft_ns_p99: found.map(|(_, ttft_ms, _)| ttft_ms * 1_000_000),
+        error_rate: found.map(|_| 0.0),
+        peak_goodput_rps: found.map(|(_, _, peak)| peak),
+        ..run(run_id, "m")
+    };
+    place.append(&stages).await;
+    place.append(&[row]).await;
+}
+
+/// What got faster has its limit at a heavier load, with longer latencies: that is no change for the
+/// worse. What holds no load any more has no peak, and that is one.
+#[tokio::test]
+async fn limits_at_different_loads_have_latencies_of_their_own() {
+    let place = Place::new();
+    for minute in 0..8 {
+        let (ttft_ms, peak) = (100 + minute % 2, 8.0 + 0.01 * (minute % 3) as f64);
+        limit(
+            &place,
+            id(at(1, minute), 1),
+            Some(("8 req/s", ttft_ms, peak)),
+        )
+        .await;
+    }
+    for minute in 8..12 {
+        let found = Some((
+            "16 req/s",
+            300 + minute % 2,
+            16.0 + 0.01 * (minute % 3) as f64,
+        ));
+        limit(&place, id(at(1, minute), 2), found).await;
+    }
+    for minute in 12..16 {
+        limit(&place, id(at(1, minute), 3), None).await;
+    }
+    let warehouse = place.open().await;
+    let (a, b) = (id(at(1, 7), 1), id(at(1, 8), 2));
+    let sql = format!(
+        "SELECT metric, verdict, reason FROM compare_runs('{a}', '{b}') \
+         WHERE section = 'summary' AND unit IS NOT NULL ORDER BY metric"
+    );
+    let different = "it describes different loads: 8 req/s and 16 req/s";
+    assert_eq!(
+        answer(&warehouse, &sql).await,
+        format!(
+            "error_rate,undecided,{different}\n\
+             peak_goodput_rps,better,\n\
+             ttft_p99_ms,undecided,{different}"
+        )
+    );
+    let sql = "SELECT metric, direction, round(before, 1), after FROM change_points('2000-01-01') \
+               ORDER BY changed_at";
+    assert_eq!(
+        answer(&warehouse, sql).await,
+        "peak_goodput_rps,better,8.0,16.0125\npeak_goodput_rps,worse,16.0,0.0"
+    );
+    let sql = "SELECT metric, runs, last, gap FROM performance_summary ORDER BY metric";
+    let summary = answer(&warehouse, sql).await;
+    assert!(summary.contains("peak_goodput_rps,16,0.0,16."), "{summary}");
+}
+
+/// One failure in some thousand requests, after none, may be chance; so may not every second.
+#[tokio::test]
+async fn a_share_is_held_to_what_its_requests_can_tell() {
+    let place = Place::new();
+    let shares = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0001, 0.5];
+    for (minute, error_rate) in (0..).zip(shares) {
+        let run_id = id(at(1, minute), 1);
+        let sent = StageRow {
+            sent: 10_000,
+            ok: 10_000,
+            ..stage(run_id, 0, "steady")
+        };
+        let row = RunRow {
+            error_rate: Some(error_rate),
+            ..run(run_id, "m")
+        };
+        place.append(&[sent]).await;
+        place.append(&[row]).await;
+    }
+    let warehouse = place.open().await;
+    for (minute, verdict) in [(5, "within_noise"), (6, "within_noise"), (7, "worse")] {
+        let (a, b) = (id(at(1, 4), 1), id(at(1, minute), 1));
+        let sql =
+            format!("SELECT verdict FROM compare_runs('{a}', '{b}') WHERE metric = 'error_rate'");
+        assert_eq!(answer(&warehouse, &sql).await, verdict, "{minute}");
+    }
+}

@@ -181,6 +181,7 @@ pub(crate) fn stage(run: RunId, stage: i64, phase: &str) -> StageRow {
         stage,
         name: format!("stage {stage}"),
         phase: phase.into(),
+        valid: true,
         ..blank(run)
     }
 }

@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use datafusion::scalar::ScalarValue;
 
 use super::Side;
-use crate::functions::metric::{Metric, OF_RUNS, OF_STAGES};
+use crate::functions::metric::{JUDGED, Metric, OF_RUNS, OF_STAGES};
 use crate::functions::rows::Rows;
 use crate::snapshots::Snapshots;
 use crate::statistics::Noise;
@@ -32,18 +32,26 @@ pub(super) struct Figure {
     pub(super) a: Option<f64>,
     pub(super) b: Option<f64>,
     /// The question that each of them answers.
-    keys: [Option<String>; 2],
+    questions: [Option<Question>; 2],
     /// Variance of the change that the samples behind both values explain.
     variance: f64,
     /// What runs before the later of the two had, in order of time.
     before: Vec<Earlier>,
 }
 
+/// What a value answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Question {
+    comparable_key: String,
+    /// The stage that it describes; `None` where that is no single one.
+    stage: Option<String>,
+}
+
 /// A value of an earlier run.
 #[derive(Debug)]
 struct Earlier {
     of_model_a: bool,
-    key: String,
+    question: Question,
     value: f64,
 }
 
@@ -95,10 +103,10 @@ impl Figure {
 
     /// Earlier runs of the question, by model.
     fn series(&self) -> [Vec<f64>; 2] {
-        let [key, _] = &self.keys;
+        let [question, _] = &self.questions;
         [true, false].map(|of_model_a| {
             let of_question = self.before.iter().filter(|earlier| {
-                earlier.of_model_a == of_model_a && Some(&earlier.key) == key.as_ref()
+                earlier.of_model_a == of_model_a && Some(&earlier.question) == question.as_ref()
             });
             of_question.map(|earlier| earlier.value).collect()
         })
@@ -111,8 +119,8 @@ impl Figure {
 
     pub(super) fn noise(&self) -> Option<Noise> {
         let [one, other] = self.series();
-        let [key, of_b] = &self.keys;
-        Noise::of(&[&one, &other]).filter(|_| key == of_b)
+        let [of_a, of_b] = &self.questions;
+        Noise::of(&[&one, &other]).filter(|_| of_a == of_b)
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -120,10 +128,21 @@ impl Figure {
             reason: reason.to_string(),
         };
         let Some(change) = self.change() else {
-            return undecided("only one of the runs has it");
+            return undecided(match self.section {
+                "stage" => "only one of the runs has such a stage, and valid",
+                _ => "only one of the runs has it",
+            });
         };
-        if self.keys[0] != self.keys[1] {
-            return undecided("the runs answer different questions: their comparable_key differs");
+        if let [Some(a), Some(b)] = &self.questions {
+            if a.comparable_key != b.comparable_key {
+                return undecided(
+                    "the runs answer different questions: their comparable_key differs",
+                );
+            }
+            if a.stage != b.stage {
+                let [a, b] = [a, b].map(|of| of.stage.as_deref().unwrap_or("all stages"));
+                return undecided(&format!("it describes different loads: {a} and {b}"));
+            }
         }
         let Some(noise) = self.noise() else {
             let runs = self.earlier();
@@ -161,6 +180,32 @@ struct Value<'a> {
     stderr: Option<f64>,
     /// The question that it answers; `None` for that of the run.
     key: Option<&'a str>,
+    /// The stage that it describes, where another run's may be another one.
+    stage: Option<&'a str>,
+}
+
+impl<'a> Value<'a> {
+    fn of(section: &'static str, item: Option<&'a str>, metric: &Metric, value: f64) -> Self {
+        Self {
+            section,
+            item,
+            metric: metric.name,
+            unit: metric.unit,
+            higher_is_better: metric.higher_is_better,
+            value,
+            stderr: None,
+            key: None,
+            stage: None,
+        }
+    }
+}
+
+/// The standard error of a share of so many requests, had each its fate by chance, by Laplace's rule
+/// of succession: none of some thousand is not never.
+fn share_error(share: f64, of: i64) -> Option<f64> {
+    let n = of as f64;
+    let p = (share * n + 1.0) / (n + 2.0);
+    (n > 0.0).then(|| (p * (1.0 - p) / n).sqrt())
 }
 
 /// Section, item and metric.
@@ -239,7 +284,10 @@ impl Collector<'_> {
         let Some((model, key)) = self.runs.get(&run_key) else {
             return;
         };
-        let key = value.key.unwrap_or(key).to_string();
+        let question = Question {
+            comparable_key: value.key.unwrap_or(key).to_string(),
+            stage: value.stage.map(str::to_string),
+        };
         let of_model_a = *model == self.a.model;
         let item = value.item.map(str::to_string);
         let name = (value.section, item.clone(), value.metric.to_string());
@@ -252,7 +300,7 @@ impl Collector<'_> {
                 higher_is_better: value.higher_is_better,
                 a: None,
                 b: None,
-                keys: [None, None],
+                questions: [None, None],
                 variance: 0.0,
                 before: Vec::new(),
             });
@@ -262,18 +310,18 @@ impl Collector<'_> {
         let variance = value.stderr.unwrap_or(0.0).powi(2);
         if run_key == self.a.run_key {
             figure.a = Some(value.value);
-            figure.keys[0] = Some(key.clone());
+            figure.questions[0] = Some(question.clone());
             figure.variance += variance;
         }
         if run_key == self.b.run_key {
             figure.b = Some(value.value);
-            figure.keys[1] = Some(key.clone());
+            figure.questions[1] = Some(question.clone());
             figure.variance += variance;
         }
         if run_key != self.later {
             figure.before.push(Earlier {
                 of_model_a,
-                key,
+                question,
                 value: value.value,
             });
         }
@@ -281,54 +329,55 @@ impl Collector<'_> {
 
     async fn headlines(&mut self, snapshots: &Arc<Snapshots>) -> Result<()> {
         let (figures, wanted) = (Metric::select(OF_RUNS, "r"), self.wanted("r"));
-        let sql =
-            format!("SELECT r.run_key, {figures} FROM reports.runs AS r WHERE {wanted} {IN_ORDER}");
-        let rows = Rows::of(snapshots, &sql, Vec::new()).await?;
-        for row in 0..rows.len() {
-            self.put_metrics("summary", None, OF_RUNS, &rows, row, 1)?;
-        }
-        Ok(())
-    }
-
-    /// Steady stages are compared by name.
-    async fn stages(&mut self, snapshots: &Arc<Snapshots>) -> Result<()> {
-        let (figures, wanted) = (Metric::select(OF_STAGES, "s"), self.wanted("s"));
+        // Of a run without a single headline's stage all steady ones are.
         let sql = format!(
-            "SELECT r.run_key, s.name, {figures} FROM reports.stages AS s \
-             JOIN reports.runs AS r ON r.run_key = s.run_key \
-             WHERE s.phase = 'steady' AND {wanted} {IN_ORDER}, s.stage"
+            "SELECT r.run_key, h.name, COALESCE(h.sent, s.sent), {figures} FROM reports.runs AS r \
+             LEFT JOIN reports.stages AS h ON h.run_key = r.run_key AND h.stage = r.headline_stage \
+             LEFT JOIN (SELECT run_key, sum(sent) AS sent FROM reports.stages AS s \
+                        WHERE phase = 'steady' AND {of_stages} GROUP BY run_key) AS s \
+             ON s.run_key = r.run_key WHERE {wanted} {IN_ORDER}",
+            of_stages = self.wanted("s"),
         );
         let rows = Rows::of(snapshots, &sql, Vec::new()).await?;
         for row in 0..rows.len() {
-            let name = rows.text(1, row).map(str::to_string);
-            self.put_metrics("stage", name.as_deref(), OF_STAGES, &rows, row, 2)?;
+            let run_key = rows.required_integer(0, row)?;
+            let (stage, sent) = (rows.text(1, row), rows.integer(2, row));
+            for (place, metric) in OF_RUNS.iter().enumerate() {
+                let Some(value) = rows.float(3 + place, row) else {
+                    continue;
+                };
+                let sampled = sent.filter(|_| metric.unit == "share");
+                let value = Value {
+                    stderr: sampled.and_then(|sent| share_error(value, sent)),
+                    stage: stage.filter(|_| metric.is_of_headline()),
+                    ..Value::of("summary", None, metric, value)
+                };
+                self.put(run_key, &value);
+            }
         }
         Ok(())
     }
 
-    fn put_metrics(
-        &mut self,
-        section: &'static str,
-        item: Option<&str>,
-        metrics: &[Metric],
-        rows: &Rows,
-        row: usize,
-        first: usize,
-    ) -> Result<()> {
-        let run_key = rows.required_integer(0, row)?;
-        for (place, metric) in metrics.iter().enumerate() {
-            if let Some(value) = rows.float(first + place, row) {
-                let value = Value {
-                    section,
-                    item,
-                    metric: metric.name,
-                    unit: metric.unit,
-                    higher_is_better: metric.higher_is_better,
-                    value,
-                    stderr: None,
-                    key: None,
-                };
-                self.put(run_key, &value);
+    /// Steady stages are compared by name; of several with one name each has its number. A stage in
+    /// which the generator did not keep its schedule says nothing.
+    async fn stages(&mut self, snapshots: &Arc<Snapshots>) -> Result<()> {
+        let (figures, wanted) = (Metric::select(OF_STAGES, "s"), self.wanted("s"));
+        let sql = format!(
+            "SELECT r.run_key, CASE WHEN s.place = 1 THEN s.name \
+                 ELSE concat(s.name, ' (', CAST(s.place AS VARCHAR), ')') END, {figures} \
+             FROM (SELECT s.*, row_number() OVER \
+                   (PARTITION BY s.run_key, s.name ORDER BY s.stage) AS place \
+                   FROM reports.stages AS s WHERE s.phase = 'steady' AND {wanted}) AS s \
+             JOIN reports.runs AS r ON r.run_key = s.run_key \
+             WHERE s.valid {IN_ORDER}, s.stage"
+        );
+        let rows = Rows::of(snapshots, &sql, Vec::new()).await?;
+        for row in 0..rows.len() {
+            let (run_key, name) = (rows.required_integer(0, row)?, rows.text(1, row));
+            for (place, metric) in OF_STAGES.iter().enumerate() {
+                if let Some(value) = rows.float(2 + place, row) {
+                    self.put(run_key, &Value::of("stage", name, metric, value));
+                }
             }
         }
         Ok(())
@@ -355,6 +404,7 @@ impl Collector<'_> {
                 value,
                 stderr: rows.float(5, row),
                 key: rows.text(3, row),
+                stage: None,
             };
             self.put(rows.required_integer(0, row)?, &value);
         }
@@ -366,7 +416,7 @@ impl Collector<'_> {
             "SELECT r.run_key, c.marker, CAST(c.passed AS DOUBLE) / NULLIF(c.judged, 0) \
              FROM (SELECT run_key, marker, \
                    count(CASE WHEN outcome = 'passed' THEN 1 END) AS passed, \
-                   count(CASE WHEN outcome <> 'skipped' THEN 1 END) AS judged \
+                   count(CASE WHEN {JUDGED} THEN 1 END) AS judged \
                    FROM raw.cases AS c WHERE {} GROUP BY run_key, marker) AS c \
              JOIN reports.runs AS r ON r.run_key = c.run_key {IN_ORDER}, c.marker",
             self.wanted("c")
@@ -385,6 +435,7 @@ impl Collector<'_> {
                 value,
                 stderr: None,
                 key: None,
+                stage: None,
             };
             self.put(rows.required_integer(0, row)?, &value);
         }
