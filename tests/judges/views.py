@@ -272,7 +272,7 @@ def saturation_curve(tables, run):
             "duration_ms": ms(row, "duration_ns"), "output_tokens_per_s": tokens,
             "error_rate": share("errors", row), "slo_attainment": share("good", row),
             "schedule_lag_p99_ms": ms(row, "schedule_lag_ns_p99"),
-            "verdict": verdict_of(tables, run),
+            "run_verdict": verdict_of(tables, run),
         })
     return answer
 
@@ -302,7 +302,7 @@ def latency_matrix(tables, run):
             return sum(known) / len(known) if known else None
 
         found = pick(stages[stage], "stage", "name", "offered_rps", "concurrency", "run_id") | {
-            "workload_class": of_class, "verdict": verdict_of(tables, run), "sent": len(rows), "ok": len(ok),
+            "workload_class": of_class, "run_verdict": verdict_of(tables, run), "sent": len(rows), "ok": len(ok),
             "good": sum(row["good"] for row in rows), "errors": len(rows) - len(ok),
             "prompt_tokens": mean("prompt_tokens"), "output_tokens": mean("output_tokens"),
             "output_tokens_asked": mean("output_tokens_asked"),

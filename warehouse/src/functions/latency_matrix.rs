@@ -72,9 +72,9 @@ const COLUMNS: &[Column] = &[
     ("e2e_p50_ms", Float64, "p50 of the end-to-end latency."),
     ("e2e_p99_ms", Float64, "p99 of the end-to-end latency."),
     (
-        "verdict",
+        "run_verdict",
         Utf8,
-        "The run's verdict: only passed, degraded and blocked say how the subject did.",
+        "The verdict of the whole run: only passed, degraded and blocked say how the subject did.",
     ),
     ("run_id", Utf8, "The run."),
 ];

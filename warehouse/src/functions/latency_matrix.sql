@@ -15,7 +15,7 @@ SELECT
     q.ttft_p50 / 1e6 AS ttft_p50_ms, q.ttft_p99 / 1e6 AS ttft_p99_ms,
     q.tpot_p50 / 1e6 AS tpot_p50_ms, q.tpot_p99 / 1e6 AS tpot_p99_ms,
     q.e2e_p50 / 1e6 AS e2e_p50_ms, q.e2e_p99 / 1e6 AS e2e_p99_ms,
-    (SELECT max(verdict) FROM reports.runs WHERE run_key = $1) AS verdict,
+    (SELECT max(verdict) FROM reports.runs WHERE run_key = $1) AS run_verdict,
     s.run_id AS run_id
 FROM (
     SELECT

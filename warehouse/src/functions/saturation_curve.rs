@@ -106,9 +106,9 @@ const COLUMNS: &[Column] = &[
     ),
     ("valid", Boolean, "Whether the generator kept its schedule."),
     (
-        "verdict",
+        "run_verdict",
         Utf8,
-        "The run's verdict: only passed, degraded and blocked say how the subject did.",
+        "The verdict of the whole run: only passed, degraded and blocked say how the subject did.",
     ),
     ("run_id", Utf8, "The run."),
 ];

@@ -20,7 +20,7 @@ SELECT
     CAST(good AS DOUBLE) / NULLIF(sent, 0) AS slo_attainment,
     in_flight_max, achieved_ratio, backlog_slope,
     schedule_lag_ns_p99 / 1e6 AS schedule_lag_p99_ms,
-    valid, (SELECT max(verdict) FROM reports.runs WHERE run_key = $1) AS verdict, run_id
+    valid, (SELECT max(verdict) FROM reports.runs WHERE run_key = $1) AS run_verdict, run_id
 FROM reports.stages
 WHERE run_key = $1 AND phase = 'steady'
 ORDER BY offered_rps, concurrency, stage

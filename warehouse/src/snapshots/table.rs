@@ -357,13 +357,17 @@ mod tests {
             .collect()
     }
 
-    #[tokio::test]
-    async fn what_many_commits_said_is_read_anew_where_it_is_summed_up() {
+    async fn place() -> (tempfile::TempDir, WarehouseStore, DeltaTable) {
         let folder = tempfile::tempdir().expect("a folder");
         let location = WarehouseLocation::parse(&folder.path().display().to_string());
         let store = WarehouseStore::connect(&location.expect("a path")).expect("local files");
         let delta = delta::open_or_create(&store, TABLE).await;
-        let mut delta = delta.expect("a table");
+        (folder, store, delta.expect("a table"))
+    }
+
+    #[tokio::test]
+    async fn what_many_commits_said_is_read_anew_where_it_is_summed_up() {
+        let (_folder, store, mut delta) = place().await;
         let first = TableSnapshot::open(&store, TABLE).await.expect("opened");
         for name in 1..=COMMITS_READ_ANEW {
             commit(&mut delta, name).await;
@@ -390,11 +394,7 @@ mod tests {
     /// The next commit may be gone, with all that the log's last checkpoint says.
     #[tokio::test]
     async fn a_log_is_listed_from_time_to_time() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let location = WarehouseLocation::parse(&folder.path().display().to_string());
-        let store = WarehouseStore::connect(&location.expect("a path")).expect("local files");
-        let delta = delta::open_or_create(&store, TABLE).await;
-        let mut delta = delta.expect("a table");
+        let (folder, store, mut delta) = place().await;
         let first = TableSnapshot::open(&store, TABLE).await.expect("opened");
         for name in 1..=3 {
             commit(&mut delta, name).await;

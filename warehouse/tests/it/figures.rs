@@ -153,7 +153,7 @@ async fn saturation_curve_has_every_figure_of_a_stage() {
         ("backlog_slope", "0.125"),
         ("schedule_lag_p99_ms", "17.0"),
         ("valid", "true"),
-        ("verdict", "passed"),
+        ("run_verdict", "passed"),
     ];
     for (column, value) in figures {
         let sql = format!("SELECT {column} FROM saturation_curve('{run_id}')");
