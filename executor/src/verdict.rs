@@ -75,6 +75,8 @@ pub struct Judged {
     pub headline_stage: Option<i64>,
     /// Goodput of the limit's stage; `None` where there is no limit, or no judgement.
     pub peak_goodput_rps: Option<f64>,
+    /// Whether some stage was too much; `None` of fixed loads, or without judgement.
+    pub limit_found: Option<bool>,
     /// Highest throughput of a steady stage; `None` of fixed loads, or without judgement.
     pub peak_throughput_rps: Option<f64>,
 }
@@ -105,6 +107,7 @@ pub fn judge(run: &RunFacts<'_>) -> Judged {
         peak_goodput_rps: of_subject
             .and_then(|limit| limit.holds)
             .map(|stage| stage.goodput_rps),
+        limit_found: of_subject.map(|limit| limit.breaks.is_some()),
         peak_throughput_rps: of_subject.and_then(|_| {
             let throughputs = steady.iter().map(|stage| stage.throughput_rps);
             throughputs.reduce(f64::max)

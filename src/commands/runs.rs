@@ -76,7 +76,7 @@ async fn list(args: &RunsArgs, settings: &Settings, console: &Console) -> Result
 /// What is shown of a run; `--json` shows all of these, the table some.
 const COLUMNS: &str = "run_id, job_id, pillar, suite, profile, model, model_revision, endpoint, \
     started_at, finished_at, verdict, verdict_reasons, labels, peak_goodput_rps, \
-    peak_throughput_rps, output_tokens_per_s, ttft_ns_p50, ttft_ns_p99, tpot_ns_p50, tpot_ns_p99, \
+    limit_found, peak_throughput_rps, output_tokens_per_s, ttft_ns_p50, ttft_ns_p99, tpot_ns_p50, tpot_ns_p99, \
     e2e_ns_p50, e2e_ns_p99, error_rate, slo_attainment";
 
 /// The statement and its parameters.

@@ -38,7 +38,7 @@ def peak_rps(tables):
         # Of equals the last: max keeps the first, so the order is turned round.
         best.append(max(reversed(rows), key=lambda row: row["peak_goodput_rps"]))
     columns = "model revision engine gpu_sku gpu_count comparable_key day peak_goodput_rps"
-    columns += " peak_goodput_rps_low peak_goodput_rps_high sustainable_rps sustainable_rps_low"
+    columns += " limit_found peak_goodput_rps_low peak_goodput_rps_high sustainable_rps sustainable_rps_low"
     columns += " sustainable_rps_high run_id"
     return [pick(row, *columns.split()) for row in best]
 
@@ -137,28 +137,47 @@ SETUP = ["model_revision", "engine", "engine_version", "engine_args", "driver", 
 SETUP += ["precision"]
 
 
+def setup(row):
+    return [row[name] or "" for name in SETUP]
+
+
+def deciding(rows):
+    """Of runs in order of time, the one that decides about the peak."""
+    tried = [row for row in rows if row["peak_goodput_rps"] is not None
+             or row["verdict"] == "blocked" and row["profile"] in LIMIT_FINDING]
+    stands = None
+    for row in (row for row in tried if setup(row) == setup(tried[-1])):
+        peak = row["peak_goodput_rps"]
+        open_above = peak is not None and row["limit_found"] is False
+        if open_above and stands is not None and stands["peak_goodput_rps"] is not None:
+            known = stands["peak_goodput_rps"]
+            if peak < known or peak == known and stands["limit_found"] is not False:
+                continue
+        stands = row
+    return stands
+
+
 def capacity(tables):
     runs = tables.with_envelopes(tables.measured().filter(pl.col("pillar") == "performance"))
-    runs = in_order(runs)
-    setup = lambda row: [row[name] or "" for name in SETUP]
-    newest = {key: rows[-1] for key, rows in groups(runs, "model", "gpu_sku", "gpu_count").items()}
+    runs = [row | {"endpoint": row["endpoint"] if row["gpu_sku"] is None else None} for row in in_order(runs)]
+    hardware = ["model", "gpu_sku", "gpu_count", "endpoint"]
+    newest = {key: rows[-1] for key, rows in groups(runs, *hardware).items()}
     answer = []
     month_ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=30)
-    keys = ["model", "gpu_sku", "gpu_count", "slo", "workload_digest"]
+    keys = [*hardware, "slo", "workload_digest"]
     for key, rows in groups(runs, *keys).items():
         def last(measures):
             return next(filter(measures, reversed(rows)), None)
 
         floor = last(lambda row: row["floor_ttft_ns"] is not None)
-        peak = last(lambda row: row["peak_goodput_rps"] is not None
-                    or row["verdict"] == "blocked" and row["profile"] in LIMIT_FINDING)
+        peak = deciding(rows)
         sustainable = last(lambda row: row["sustainable_rps"] is not None)
         recovery = last(lambda row: row["recovery_ns"] is not None or row["recovery_rps"] is not None)
         behind = [row for row in (floor, peak, sustainable, recovery) if row]
         if not behind:
             continue
         measured_at = min(row["started_at"] for row in behind)
-        now = setup(newest[key[:3]])
+        now = setup(newest[key[:4]])
         of = lambda row, name, factor=1: row[name] / factor if row and row[name] is not None else None
         text = lambda row, name: row[name] if row else None
         answer.append(dict(zip(keys, key)) | {
@@ -167,7 +186,10 @@ def capacity(tables):
             "peak_goodput_rps": of(peak, "peak_goodput_rps"),
             "peak_goodput_rps_low": of(peak, "peak_goodput_rps_low"),
             "peak_goodput_rps_high": of(peak, "peak_goodput_rps_high"),
-            "peak_verdict": text(peak, "verdict"),
+            "peak_verdict": text(peak, "verdict"), "limit_found": text(peak, "limit_found"),
+            "peak_measured_at": text(peak, "started_at"),
+            "sustainable_measured_at": text(sustainable, "started_at"),
+            "sustainable_run_id": text(sustainable, "run_id"),
             "capacity_method": text(peak, "capacity_method"), "run_id": text(peak, "run_id"),
             "sustainable_rps": of(sustainable, "sustainable_rps"),
             "sustainable_rps_low": of(sustainable, "sustainable_rps_low"),
@@ -184,20 +206,24 @@ def answers(tables):
     for row in capacity(tables):
         said = row["model"]
         if row["gpu_sku"] is None:
-            said += " on hardware that is not known"
+            said += f" at {row['endpoint']} on hardware that is not known"
         elif row["gpu_count"] is None:
             said += f" on {row['gpu_sku']}"
         else:
             said += f" on {row['gpu_count']} x {row['gpu_sku']}"
         if row["peak_goodput_rps"] is not None:
-            said += f" serves {round(row['peak_goodput_rps'], 2)} good requests a second at its limit"
+            least = "" if row["limit_found"] else "at least "
+            said += f" serves {least}{round(row['peak_goodput_rps'], 2)} good requests a second"
+            said += " at its limit" if row["limit_found"] else ""
         elif row["peak_verdict"] is not None:
-            said += " met the SLO at no rate that was tried"
+            said += " met the SLO at no load that was tried"
         else:
             said += " was not driven to its limit yet"
         said += f", on workload {row['workload']}" if row["workload"] is not None else ""
         said += f", with SLO {row['slo']}" if row["slo"] is not None else ""
         said += "."
+        if row["peak_goodput_rps"] is not None and row["limit_found"] is False:
+            said += " No load that was tried was too much."
         if row["sustainable_rps"] is None:
             said += " What holds for long was not measured."
         else:
@@ -208,7 +234,7 @@ def answers(tables):
             said += f" After an overload it serves as before within {round(row['recovery_ms'] / 1e3, 1)} s."
         said += f" Measured {row['measured_at'].date().isoformat()}."
         said += " This may no longer hold: measure again." if row["stale"] else ""
-        wanted = "model gpu_sku gpu_count workload slo measured_at stale run_id"
+        wanted = "model gpu_sku gpu_count endpoint workload slo measured_at stale run_id"
         rows.append(pick(row, *wanted.split()) | {"answer": said})
     return rows
 
@@ -259,7 +285,8 @@ def saturation_curve(tables, run):
     stages = tables["reports/stages"].filter((pl.col("run_id") == run) & (pl.col("phase") == "steady"))
     ms = lambda row, name: None if row[name] is None else row[name] / 1e6
     share = lambda part, row: row[part] / row["sent"] if row["sent"] else None
-    kept = "stage name workload_class offered_rps concurrency throughput_rps goodput_rps sent missed ok"
+    kept = "stage name workload_class offered_rps concurrency throughput_rps goodput_rps output_tokens_per_s"
+    kept += " sent missed ok"
     kept += " good errors in_flight_max achieved_ratio backlog_slope valid run_id"
     answer = []
     for row in stages.to_dicts():
@@ -267,9 +294,8 @@ def saturation_curve(tables, run):
         for what in ("ttft", "tpot", "itl", "e2e"):
             for percentile in ("p50", "p99"):
                 found[f"{what}_{percentile}_ms"] = ms(row, f"{what}_ns_{percentile}")
-        tokens = row["throughput_rps"] * row["output_tokens"] / row["ok"] if row["ok"] else None
         answer.append(found | {
-            "duration_ms": ms(row, "duration_ns"), "output_tokens_per_s": tokens,
+            "duration_ms": ms(row, "duration_ns"),
             "error_rate": share("errors", row), "slo_attainment": share("good", row),
             "schedule_lag_p99_ms": ms(row, "schedule_lag_ns_p99"),
             "run_verdict": verdict_of(tables, run),
@@ -294,7 +320,8 @@ def latency_matrix(tables, run):
     stages = {row["stage"]: row for row in
               tables["reports/stages"].filter(pl.col("run_id") == run).to_dicts()}
     answer = []
-    for (stage, of_class), rows in groups(requests.to_dicts(), "stage", "workload_class").items():
+    kinds = groups(requests.to_dicts(), "stage", "arm", "workload_class")
+    for (stage, arm, of_class), rows in kinds.items():
         ok = [row for row in rows if row["status"] == "ok"]
 
         def mean(name):
@@ -302,7 +329,8 @@ def latency_matrix(tables, run):
             return sum(known) / len(known) if known else None
 
         found = pick(stages[stage], "stage", "name", "offered_rps", "concurrency", "run_id") | {
-            "workload_class": of_class, "run_verdict": verdict_of(tables, run), "sent": len(rows), "ok": len(ok),
+            "arm": arm, "workload_class": of_class, "run_verdict": verdict_of(tables, run),
+            "sent": len(rows), "ok": len(ok),
             "good": sum(row["good"] for row in rows), "errors": len(rows) - len(ok),
             "prompt_tokens": mean("prompt_tokens"), "output_tokens": mean("output_tokens"),
             "output_tokens_asked": mean("output_tokens_asked"),
@@ -322,14 +350,16 @@ def sizing(tables, model, demand):
         if row["model"] != model:
             continue
         basis, rate = None, None
+        behind = {"measured_at": row["peak_measured_at"], "run_id": row["run_id"]}
         for name, column in (("peak", "peak_goodput_rps"), ("sustainable", "sustainable_rps")):
             if row[column] is not None:
                 basis = name
+                behind = {"measured_at": row[f"{name}_measured_at"], "run_id": row["sustainable_run_id" if name == "sustainable" else "run_id"]}
                 rate = row[column] if row[f"{column}_low"] is None else row[f"{column}_low"]
         needed = math.ceil(demand / rate) if rate else None
         surplus = lambda replicas: 100 * (replicas * rate / demand - 1) if rate else None
         gpus = (needed + 1) * row["gpu_count"] if needed and row["gpu_count"] else None
-        answer.append(pick(row, "gpu_sku", "gpu_count", "workload", "slo", "measured_at", "stale", "run_id") | {
+        answer.append(pick(row, "gpu_sku", "gpu_count", "endpoint", "workload", "slo", "stale") | behind | {
             "demand_rps": demand, "basis": basis, "rate_rps": rate, "replicas": needed,
             "replicas_with_reserve": needed + 1 if needed else None, "gpus_with_reserve": gpus,
             "headroom_pct": surplus(needed + 1) if needed else None,

@@ -214,6 +214,7 @@ impl Summary {
         run.peak_goodput_rps = judged.peak_goodput_rps;
         run.peak_throughput_rps = judged.peak_throughput_rps;
         run.capacity_method = judged.peak_goodput_rps.map(|_| "grid".to_string());
+        run.limit_found = judged.limit_found;
         run.schedule_lag_ns_p99 = self.lag_p99;
         let alone = self.stats.iter().zip(&self.rows).find(|(stats, row)| {
             stats.phase == Phase::Steady && row.concurrency == Some(1) && stats.ok > 0
@@ -285,6 +286,7 @@ fn filled(row: &StageRow, stats: &StageStats, sketches: &StageSketches) -> Stage
     row.timeouts = stats.timeouts;
     row.throughput_rps = stats.throughput_rps;
     row.goodput_rps = stats.goodput_rps;
+    row.output_tokens_per_s = Some(stats.output_tokens_per_s);
     row.prompt_tokens = stats.prompt_tokens;
     row.output_tokens = stats.output_tokens;
     row.prompt_tokens_asked = stats.prompt_tokens_asked;

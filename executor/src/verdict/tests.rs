@@ -97,9 +97,10 @@ fn a_fixed_load_passes_if_every_steady_stage_meets_the_slo() {
         (
             passed.headline_stage,
             passed.peak_goodput_rps,
+            passed.limit_found,
             passed.peak_throughput_rps
         ),
-        (None, None, None)
+        (None, None, None, None)
     );
 }
 
@@ -148,6 +149,7 @@ fn the_limit_is_the_last_stage_before_the_first_failing_one() {
     assert_eq!(found.verdict, Verdict::Passed);
     assert_eq!(found.headline_stage, Some(2));
     assert_eq!(found.peak_goodput_rps, Some(4.0));
+    assert_eq!(found.limit_found, Some(true));
     assert_eq!(found.peak_throughput_rps, Some(16.0));
     assert_eq!(rules(&found), [("error_rate", Some(3), false)]);
 }
@@ -194,6 +196,7 @@ fn blocked_if_the_first_stage_fails() {
     assert_eq!(found.verdict, Verdict::Blocked);
     assert_eq!(found.headline_stage, Some(0), "the first where none passes");
     assert_eq!(found.peak_goodput_rps, None);
+    assert_eq!(found.limit_found, Some(true));
     assert_eq!(found.peak_throughput_rps, Some(16.0));
     assert_eq!(rules(&found), [("ttft_p99", Some(0), false)]);
     assert_eq!(found.reasons[0].measured, "501 ms");
@@ -207,6 +210,7 @@ fn a_stage_that_was_asked_nothing_says_nothing() {
     let found = judged(Judgement::LimitFinding, "error_rate=1%", &stages);
     assert_eq!(found.verdict, Verdict::Passed);
     assert_eq!(found.headline_stage, Some(4));
+    assert_eq!(found.limit_found, Some(false), "no load was too much");
     let found = judged(Judgement::LimitFinding, "error_rate=1%", &[stages[0]]);
     assert_eq!(found.verdict, Verdict::Incomplete, "nothing is known");
 }
@@ -307,8 +311,12 @@ fn a_late_generator_makes_the_run_invalid_and_says_by_how_much() {
         );
         assert_eq!(found.reasons[1].measured, "1.97 %");
         assert_eq!(
-            (found.peak_goodput_rps, found.peak_throughput_rps),
-            (None, None)
+            (
+                found.peak_goodput_rps,
+                found.limit_found,
+                found.peak_throughput_rps
+            ),
+            (None, None, None)
         );
     }
 }

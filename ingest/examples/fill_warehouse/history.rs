@@ -314,6 +314,7 @@ impl History {
                 errors: each - ok,
                 throughput_rps: ok as f64 / 30.0,
                 goodput_rps: good as f64 / 30.0,
+                output_tokens_per_s: Some(output as f64 / 30.0),
                 output_tokens: output,
                 ttft_ns_p50: at(0.5),
                 ttft_ns_p90: at(0.9),
@@ -350,6 +351,7 @@ impl History {
         let rate = 30.0 / (1.0 + model as f64 / 4.0) / slow;
         row.peak_goodput_rps = (profile == "step").then_some(rate);
         row.capacity_method = row.peak_goodput_rps.map(|_| "grid".to_string());
+        row.limit_found = row.peak_goodput_rps.map(|_| true);
         row.sustainable_rps = (profile == "soak").then_some(rate * 0.8);
         row.floor_ttft_ns = (profile == "smoke").then_some(base_ns as i64 / 2);
         row.ttft_ns_p50 = last.ttft_ns_p50;

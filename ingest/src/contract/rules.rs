@@ -113,6 +113,7 @@ const STAGES: &[Rule] = &[
     NotNegative("missed"),
     NotNegative("throughput_rps"),
     NotNegative("goodput_rps"),
+    NotNegative("output_tokens_per_s"),
     NotNegative("prompt_tokens"),
     NotNegative("output_tokens"),
     NotNegative("in_flight_max"),

@@ -120,6 +120,10 @@ table_row! {
         sustainable_rps_high: Option<f64>,
         /// How the limit was found: grid, bisected or hold.
         capacity_method: Option<String>,
+        /// Whether a load that was tried was too much. Where false, the peak is that of the heaviest
+        /// load tried, and the limit lies there or above. Null of profiles that look for no limit,
+        /// of runs that are no measurement, and in runs of releases that did not keep it.
+        limit_found: Option<bool>,
         /// Offered rate at the knee, in requests a second.
         knee_offered_rps: Option<f64>,
         /// Time after an overload until it serves as before, in ns.

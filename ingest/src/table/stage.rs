@@ -42,6 +42,9 @@ table_row! {
         throughput_rps: f64,
         /// Good requests that ended inside the window, a second.
         goodput_rps: f64,
+        /// Output tokens of the requests that throughput counts, a second; null in runs of releases
+        /// that did not keep it.
+        output_tokens_per_s: Option<f64>,
         /// Prompt tokens of ok requests.
         prompt_tokens: i64,
         /// Output tokens of ok requests.

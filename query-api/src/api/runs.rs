@@ -24,8 +24,8 @@ const LARGEST_LIMIT: usize = 1_000;
 /// What the list shows of a run; `/runs/{run}` shows the rest.
 const SUMMARY: &str = "run_id, job_id, pillar, suite, profile, tier, model, model_revision, \
     deployment, endpoint, comparable_key, triggered_by, trigger, started_at, finished_at, verdict, \
-    verdict_reasons, labels, headline_stage, floor_ttft_ns, peak_goodput_rps, peak_throughput_rps, \
-    sustainable_rps, output_tokens_per_s, ttft_ns_p50, ttft_ns_p99, tpot_ns_p50, tpot_ns_p99, \
+    verdict_reasons, labels, headline_stage, floor_ttft_ns, peak_goodput_rps, limit_found, \
+    peak_throughput_rps, sustainable_rps, output_tokens_per_s, ttft_ns_p50, ttft_ns_p99, tpot_ns_p50, tpot_ns_p99, \
     e2e_ns_p50, e2e_ns_p99, error_rate, slo_attainment, cases_total, cases_failed, \
     schedule_lag_ns_p99";
 

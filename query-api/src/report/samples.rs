@@ -65,6 +65,7 @@ pub(crate) fn passed_step() -> Rows {
     .to_string();
     run.headline_stage = Some(2);
     run.peak_goodput_rps = Some(15.8);
+    run.limit_found = Some(true);
     run.peak_throughput_rps = Some(24.8);
     run.output_tokens_per_s = Some(1_017.6);
     run.ttft_ns_p50 = Some(190 * MS);
@@ -124,6 +125,7 @@ pub(crate) fn max_throughput() -> Rows {
     run.headline_stage = Some(4);
     run.peak_throughput_rps = Some(11.4);
     run.peak_goodput_rps = Some(11.4);
+    run.limit_found = Some(false);
     run.output_tokens_per_s = Some(729.6);
     (run, stages, envelope())
 }
@@ -196,6 +198,7 @@ fn run(model: &str, profile: &str, verdict: &str) -> RunRow {
         sustainable_rps_low: None,
         sustainable_rps_high: None,
         capacity_method: None,
+        limit_found: None,
         knee_offered_rps: None,
         recovery_ns: None,
         recovery_rps: None,
@@ -281,6 +284,7 @@ fn open_stage(stage: i64, offered: f64, served: Served) -> StageRow {
         good: sent,
         throughput_rps: served.all,
         goodput_rps: served.good,
+        output_tokens_per_s: Some(served.all * 64.0),
         ttft_ns_p50: Some(served.ttft_ms.0 * MS),
         ttft_ns_p99: Some(served.ttft_ms.1 * MS),
         tpot_ns_p50: Some(served.tpot_ms.0 * MS),
@@ -300,6 +304,7 @@ fn closed_stage(stage: i64, concurrency: i64, throughput: f64, ttft_ms: i64) -> 
         concurrency: Some(concurrency),
         throughput_rps: throughput,
         goodput_rps: throughput,
+        output_tokens_per_s: Some(throughput * 64.0),
         ttft_ns_p50: Some(ttft_ms * MS),
         ttft_ns_p99: Some((ttft_ms + 2) * MS),
         tpot_ns_p50: Some(10 * MS),
@@ -348,6 +353,7 @@ fn stage_of(stage: i64, sent: i64) -> StageRow {
         timeouts: 0,
         throughput_rps: 0.0,
         goodput_rps: 0.0,
+        output_tokens_per_s: None,
         prompt_tokens: sent * 240,
         output_tokens: sent * 64,
         prompt_tokens_asked: Some(sent * 250),

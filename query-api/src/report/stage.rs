@@ -39,8 +39,8 @@ pub struct StageLine {
     pub goodput_rps: f64,
     /// Ok requests a second, inside the window.
     pub throughput_rps: f64,
-    /// Output tokens a second: the throughput times the mean output of ok
-    /// requests, so that drained requests do not count as served in time.
+    /// Output tokens a second of the requests that the throughput counts;
+    /// null in runs of releases that did not keep it.
     pub output_tokens_per_s: Option<f64>,
     /// Median time to first token.
     pub ttft_ns_p50: Option<i64>,
@@ -95,8 +95,7 @@ impl StageLine {
             missed: row.missed,
             goodput_rps: row.goodput_rps,
             throughput_rps: row.throughput_rps,
-            output_tokens_per_s: per(row.output_tokens, row.ok)
-                .map(|mean| mean * row.throughput_rps),
+            output_tokens_per_s: row.output_tokens_per_s,
             ttft_ns_p50: row.ttft_ns_p50,
             ttft_ns_p99: row.ttft_ns_p99,
             tpot_ns_p50: row.tpot_ns_p50,
@@ -160,13 +159,11 @@ mod tests {
     };
 
     #[test]
-    fn shares_and_token_rates_come_from_the_counts() {
+    fn shares_come_from_the_counts() {
         let (_, stages, _) = samples::passed_step();
         let line = StageLine::read(&stages[2], &NONE, &[]);
         assert_eq!(line.load(), "16 req/s");
         assert_eq!(line.error_rate, Some(0.0));
-        // 480 requests with 64 tokens each, at 15.9 a second.
-        assert!((line.output_tokens_per_s.expect("tokens") - 15.9 * 64.0).abs() < 1e-9);
         assert_eq!(line.holds, Some(true));
     }
 
@@ -175,14 +172,7 @@ mod tests {
         let (_, mut stages, _) = samples::passed_step();
         (stages[0].sent, stages[0].ok, stages[0].errors) = (0, 0, 0);
         let line = StageLine::read(&stages[0], &NONE, &[]);
-        assert_eq!(
-            (
-                line.error_rate,
-                line.slo_attainment,
-                line.output_tokens_per_s
-            ),
-            (None, None, None)
-        );
+        assert_eq!((line.error_rate, line.slo_attainment), (None, None));
     }
 
     #[test]

@@ -68,6 +68,7 @@ fn summary(run: &RunRow, headline: Option<&str>) -> Value {
         "headline": headline,
         "headline_stage": run.headline_stage,
         "peak_goodput_rps": run.peak_goodput_rps,
+        "limit_found": run.limit_found,
         "peak_throughput_rps": run.peak_throughput_rps,
         "output_tokens_per_s": run.output_tokens_per_s,
         "floor_ttft_ns": run.floor_ttft_ns,

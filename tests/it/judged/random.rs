@@ -189,6 +189,8 @@ impl Random {
             peak_goodput_rps: peak,
             peak_goodput_rps_low: peak.filter(|_| self.chance(0.5)).map(|peak| peak * 0.9),
             capacity_method: peak.map(|_| "grid".to_string()),
+            limit_found: peak.filter(|_| self.chance(0.9)).map(|_| self.chance(0.5)),
+            endpoint: self.one_of(&["http://one", "http://two"]).to_string(),
             ..RunRow::blank(run_id, run_id.created_at())
         };
         row.peak_throughput_rps = self.maybe(0.5, |r| r.float(50.0));
@@ -280,6 +282,7 @@ impl Random {
             missed: self.below(5),
             throughput_rps: self.float(30.0),
             goodput_rps: self.float(30.0),
+            output_tokens_per_s: self.maybe(0.9, |r| r.float(4_000.0)),
             output_tokens: self.below(9_000),
             in_flight_max: self.below(99),
             valid: self.chance(0.9),
@@ -313,6 +316,7 @@ impl Random {
                 RequestRow {
                     stage: stage.stage,
                     phase: stage.phase.clone(),
+                    arm: self.maybe(0.5, |r| r.one_of(&["a", "b"]).to_string()),
                     workload_class: self.maybe(0.9, |r| {
                         r.one_of(&["short-short", "short-long", "long-long"])
                             .to_string()

@@ -30,6 +30,11 @@ const COLUMNS: &[Column] = &[
         "Requests kept in flight; null in an open loop.",
     ),
     (
+        "arm",
+        Utf8,
+        "Whose requests: subject, neighbour, a or b; null where the run has one kind.",
+    ),
+    (
         "workload_class",
         Utf8,
         "Class of the requests; null where the workload has none.",

@@ -48,8 +48,8 @@ const COLUMNS: &[Column] = &[
     (
         "output_tokens_per_s",
         Float64,
-        "Output tokens a second: throughput_rps times the mean output of ok requests; null where \
-         none was ok.",
+        "Output tokens of the requests that throughput_rps counts, a second; null in runs of \
+         releases that did not keep it.",
     ),
     ("ttft_p50_ms", Float64, "p50 of the time to first token."),
     ("ttft_p99_ms", Float64, "p99 of the time to first token."),

@@ -1,16 +1,14 @@
 -- saturation_curve: how a run behaves as its load grows, one row per steady stage, ordered by load.
 --
 -- Open-loop stages are ordered by the rate offered, closed-loop ones by their concurrency. Rates
--- are of requests that ended inside the stage's window, a second. That of tokens is the throughput
--- times the mean output of the stage's ok rows, so that drained requests do not count as served in
--- time, and null where none was ok. Latencies are in ms over the stage's ok rows, counted from the
--- scheduled time, and null where there is none; error_rate is the share of requests sent that did
--- not end ok, null where none was sent.
+-- are of requests that ended inside the stage's window, a second; that of tokens counts the output
+-- of the same requests. Latencies are in ms over the stage's ok rows, counted from the scheduled
+-- time, and null where there is none; error_rate is the share of requests sent that did not end ok,
+-- null where none was sent.
 SELECT
     stage, name, workload_class, offered_rps, concurrency,
     duration_ns / 1e6 AS duration_ms,
-    throughput_rps, goodput_rps,
-    throughput_rps * output_tokens / NULLIF(ok, 0) AS output_tokens_per_s,
+    throughput_rps, goodput_rps, output_tokens_per_s,
     ttft_ns_p50 / 1e6 AS ttft_p50_ms, ttft_ns_p99 / 1e6 AS ttft_p99_ms,
     tpot_ns_p50 / 1e6 AS tpot_p50_ms, tpot_ns_p99 / 1e6 AS tpot_p99_ms,
     itl_ns_p50 / 1e6 AS itl_p50_ms, itl_ns_p99 / 1e6 AS itl_p99_ms,

@@ -41,6 +41,11 @@ const COLUMNS: &[Column] = &[
         Int64,
         "GPUs of one replica; null where unknown.",
     ),
+    (
+        "endpoint",
+        Utf8,
+        "Where it was served; null where the hardware is known.",
+    ),
     ("workload", Utf8, "The workload in words."),
     ("slo", Utf8, "The SLO that the rate holds for."),
     (
@@ -86,7 +91,7 @@ const COLUMNS: &[Column] = &[
     (
         "measured_at",
         Timestamp,
-        "Start of the earliest run that a figure of that capacity comes from.",
+        "Start of the run that the rate comes from; null where no limit was looked for.",
     ),
     (
         "stale",
@@ -96,7 +101,7 @@ const COLUMNS: &[Column] = &[
     (
         "run_id",
         Utf8,
-        "The run that decides about the peak; null where none looked for it.",
+        "The run that the rate comes from; null where no limit was looked for.",
     ),
 ];
 

@@ -4,9 +4,10 @@
 -- has several runs of one question, the best is shown, and among equals the last; run_id names it,
 -- and revision, engine and hardware are that run's: a new revision or engine does not split the
 -- series. The day is the UTC day of the run's start. The peak is the goodput (good requests a
--- second) of the last stage that meets the SLO before the first that fails it; low and high are the
--- bounds of its interval, null where the method gives none. The sustainable rate is what holds for
--- long; null where it was not measured. Engine and hardware are null where they are unknown. Only
+-- second) of the last stage that meets the SLO before the first that fails it; where no stage fails,
+-- limit_found is false, and the peak is that of the heaviest load tried: the limit lies there or
+-- above. Low and high are the bounds of its interval, null where the method gives none. The
+-- sustainable rate is what holds for long; null where it was not measured. Engine and hardware are null where they are unknown. Only
 -- runs whose verdict says how the subject did are read: passed, degraded, blocked.
 --
 -- Columns:
@@ -20,13 +21,15 @@
 --   peak_goodput_rps: Good requests a second at the limit.
 --   peak_goodput_rps_low: Lower bound of its interval; null where the method gives none.
 --   peak_goodput_rps_high: Upper bound of its interval; null where the method gives none.
+--   limit_found: Whether a load above the peak was tried and was too much; null in runs of releases
+--     that did not keep it.
 --   sustainable_rps: Requests a second that hold for long; null where not measured.
 --   sustainable_rps_low: Lower bound of its interval; null where not measured.
 --   sustainable_rps_high: Upper bound of its interval; null where not measured.
 --   run_id: The run that is shown.
 SELECT
     model, revision, engine, gpu_sku, gpu_count, comparable_key, day,
-    peak_goodput_rps, peak_goodput_rps_low, peak_goodput_rps_high,
+    peak_goodput_rps, peak_goodput_rps_low, peak_goodput_rps_high, limit_found,
     sustainable_rps, sustainable_rps_low, sustainable_rps_high,
     run_id
 FROM (
@@ -37,6 +40,7 @@ FROM (
         r.peak_goodput_rps AS peak_goodput_rps,
         r.peak_goodput_rps_low AS peak_goodput_rps_low,
         r.peak_goodput_rps_high AS peak_goodput_rps_high,
+        r.limit_found AS limit_found,
         r.sustainable_rps AS sustainable_rps,
         r.sustainable_rps_low AS sustainable_rps_low,
         r.sustainable_rps_high AS sustainable_rps_high,

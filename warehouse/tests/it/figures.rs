@@ -91,6 +91,7 @@ async fn saturation_curve_has_every_figure_of_a_stage() {
         duration_ns: 4_000_000_000,
         throughput_rps: 5.5,
         goodput_rps: 6.5,
+        output_tokens_per_s: Some(13.75),
         output_tokens: 150,
         prompt_tokens: 999,
         ttft_ns_p50: ms(7),

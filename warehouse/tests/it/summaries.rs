@@ -121,7 +121,7 @@ async fn operations_are_the_events_that_explain_a_figure() {
 }
 
 #[tokio::test]
-async fn latency_matrix_tells_classes_of_requests_apart() {
+async fn latency_matrix_tells_classes_and_arms_of_requests_apart() {
     let place = Place::new();
     let run_id = id(at(4, 0), 1);
     let of = |number: i64, class: &str, ttft_ms: Option<i64>, stage: i64| RequestRow {
@@ -142,6 +142,10 @@ async fn latency_matrix_tells_classes_of_requests_apart() {
             of(3, "long", Some(30), 1),
             of(4, "long", Some(40), 1),
             of(5, "long", None, 1),
+            RequestRow {
+                arm: Some("neighbour".into()),
+                ..of(6, "short", Some(50), 1)
+            },
         ])
         .await;
     let offered = StageRow {
@@ -150,11 +154,12 @@ async fn latency_matrix_tells_classes_of_requests_apart() {
     };
     place.append(&[stage(run_id, 0, "warm_up"), offered]).await;
     place.append(&[run(run_id, "m")]).await;
-    let sql = "SELECT stage, offered_rps, workload_class, sent, ok, good, errors, output_tokens, \
+    let sql = "SELECT stage, offered_rps, arm, workload_class, sent, ok, good, errors, output_tokens, \
                ttft_p50_ms, ttft_p99_ms, tpot_p50_ms FROM latency_matrix('latest')";
     assert_eq!(
         answer(&place.open().await, sql).await,
-        "1,4.0,long,3,2,1,1,35.0,35.0,39.9,\n\
-         1,4.0,short,2,2,2,0,15.0,15.0,19.9,"
+        "1,4.0,neighbour,short,1,1,0,0,60.0,50.0,50.0,\n\
+         1,4.0,,long,3,2,1,1,35.0,35.0,39.9,\n\
+         1,4.0,,short,2,2,2,0,15.0,15.0,19.9,"
     );
 }

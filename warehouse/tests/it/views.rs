@@ -152,7 +152,7 @@ fn steady(
         errors: 2,
         throughput_rps: 19.0,
         goodput_rps: 15.0,
-        output_tokens: 1_000,
+        output_tokens_per_s: Some(500.0),
         ttft_ns_p99: Some(470_000_000),
         in_flight_max: 44,
         valid: true,
