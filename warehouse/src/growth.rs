@@ -1,8 +1,8 @@
 //! Functions whose results may be as large as their arguments multiplied.
 //!
 //! One call neither asks the memory limit nor looks at the time limit before it is done, so that how
-//! large its result may get is worked out before. Others grow by sums; what they give is counted when
-//! it leaves its operator ([`crate::metered`]).
+//! large its result may get is worked out before: of sums, too, since a column may be named in one call
+//! a thousand times. What others give is counted when it leaves its operator ([`crate::metered`]).
 
 use arrow::array::{Array, ArrayRef, AsArray as _};
 use arrow::compute::cast;
@@ -15,6 +15,8 @@ use datafusion::logical_expr::{
     Signature,
 };
 
+use crate::metered::bytes_in;
+
 /// How large a result may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Growth {
@@ -22,11 +24,18 @@ enum Growth {
     Replace,
     /// Each match of the second argument becomes the third, which may name parts of the match.
     ReplaceMatches,
+    /// The arguments one after the other.
+    Sum,
+    /// The same, with the first between each two others.
+    SumBetween,
     /// The items of the first argument, with the second between them or the third in their place.
     Join,
 }
 
-const GROWING: [(&str, Growth); 3] = [
+const GROWING: [(&str, Growth); 6] = [
+    ("concat", Growth::Sum),
+    ("concat_ws", Growth::SumBetween),
+    ("array_concat", Growth::Sum),
     ("replace", Growth::Replace),
     ("regexp_replace", Growth::ReplaceMatches),
     ("array_to_string", Growth::Join),
@@ -120,6 +129,16 @@ impl Growth {
             Some(array) => lengths(&array),
             None => Ok(vec![0; rows]),
         };
+        if matches!(self, Self::Sum | Self::SumBetween) {
+            let each = arguments.iter().map(|value| bytes_for_rows(value, rows));
+            let between = match (self, arguments) {
+                (Self::SumBetween, [first, others @ ..]) => {
+                    bytes_for_rows(first, rows) * others.len() as u128
+                }
+                _ => 0,
+            };
+            return Ok(each.sum::<u128>() + between);
+        }
         if self == Self::Join {
             let items = argument(0)?.map_or(0, |lists| items(&lists));
             let longest = |at| lengths(at).map(|all| all.into_iter().max().unwrap_or(0));
@@ -139,6 +158,14 @@ impl Growth {
             }
         });
         Ok(most.sum())
+    }
+}
+
+/// What a value takes where it stands in so many rows.
+fn bytes_for_rows(value: &ColumnarValue, rows: usize) -> u128 {
+    match value {
+        ColumnarValue::Array(array) => bytes_in(array) as u128,
+        ColumnarValue::Scalar(value) => value.size() as u128 * rows as u128,
     }
 }
 

@@ -40,10 +40,12 @@ mod small_files;
 mod snapshots;
 mod sorting;
 pub mod statistics;
+mod stopping;
 mod store;
 mod stream;
 mod views;
 mod warehouse;
+mod wide;
 
 pub use check::{Checked, Finding, Severity, check};
 pub use dialect::{Dialect, Source};

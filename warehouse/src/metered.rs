@@ -4,7 +4,7 @@
 //! [`Metering`] puts nodes around them that count the rows on their way in and out, and end the query
 //! where the pool has no more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -18,14 +18,19 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::joins::NestedLoopJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
     ReplaceChildrenOptions,
 };
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::wide;
 
 /// Meters every operator of a plan that needs it. The last rule: it changes nothing but that.
 #[derive(Debug)]
@@ -79,10 +84,66 @@ enum Meter {
     Into(Arc<Kept>),
     /// What comes out of it.
     OutOf(Arc<Kept>),
+    /// What goes into a join that may copy large values, where all queries have so much memory.
+    Joined(usize),
+    /// What can be read once only, with the partitions that were. A join whose first side has no room
+    /// in memory reads it anew, to keep it on disk.
+    Once(Arc<Mutex<HashSet<usize>>>),
+    /// What goes into an operator that takes lists apart, with their columns and the memory.
+    Apart(Arc<[usize]>, usize),
 }
 
 /// Takes note of a batch that passes.
 type Note = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send>;
+
+/// The plan, whose joins and whose operators that take lists apart copy no more than memory has
+/// room for. `copies` says that large values may be joined.
+pub(crate) fn bounded(
+    plan: Arc<dyn ExecutionPlan>,
+    copies: bool,
+    memory: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|plan| {
+        let meter = if let Some(unnest) = plan.downcast_ref::<UnnestExec>() {
+            let columns = unnest.list_column_indices().iter();
+            Meter::Apart(
+                columns.map(|list| list.index_in_input_schema).collect(),
+                memory,
+            )
+        } else if copies && wide::joins(&plan) {
+            Meter::Joined(memory)
+        } else {
+            return Ok(Transformed::no(plan));
+        };
+        let inputs = plan.children().into_iter();
+        let inputs = inputs.map(|input| Metered::around(Arc::clone(input), meter.clone()));
+        let inputs = inputs.collect();
+        let plan = plan.replace_children(inputs, unchanged())?;
+        Ok(Transformed::yes(plan))
+    })?
+    .data
+    .transform_up(|plan| match plan.children().as_slice() {
+        [first, second] if plan.is::<NestedLoopJoinExec>() && !can_be_read_twice(first)? => {
+            let once = Meter::Once(Arc::default());
+            let inputs = vec![Metered::around(Arc::clone(first), once), Arc::clone(second)];
+            let plan = Arc::clone(&plan).replace_children(inputs, unchanged())?;
+            Ok(Transformed::yes(plan))
+        }
+        _ => Ok(Transformed::no(plan)),
+    })
+    .data()
+}
+
+/// Whether the plan gives its rows again when it is executed once more: operators that hand rows to
+/// other threads, or keep some for all their partitions, do not.
+fn can_be_read_twice(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+    let once = plan.exists(|node| {
+        let hands_over = node.is::<RepartitionExec>();
+        let keeps = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
+        Ok(hands_over || keeps || wide::joins(node))
+    })?;
+    Ok(!once)
+}
 
 /// What each partition of an operator keeps.
 #[derive(Debug, Default)]
@@ -225,6 +286,18 @@ impl ExecutionPlan for Metered {
                 let reservation = reserve("values of a select list");
                 Box::new(move |batch| reservation.try_resize(bytes_of(batch)))
             }
+            Meter::Joined(memory) => {
+                let memory = *memory;
+                Box::new(move |batch| wide::within_a_batch(batch, memory))
+            }
+            Meter::Once(read) => {
+                let mut read = read.lock().expect("nobody panics holding it");
+                if !read.insert(partition) {
+                    return Err(wide::TooLarge::first_side().into());
+                }
+                Box::new(|_| Ok(()))
+            }
+            Meter::Apart(..) => Box::new(|_| Ok(())),
             Meter::Into(kept) => {
                 let rows = kept.begun(partition)?;
                 Box::new(move |batch| rows.lock().expect("nobody panics holding it").go_in(batch))
@@ -241,6 +314,15 @@ impl ExecutionPlan for Metered {
         };
         let batches = self.input.execute(partition, context)?;
         let schema = batches.schema();
+        if let Meter::Apart(columns, memory) = &self.meter {
+            let (columns, memory) = (Arc::clone(columns), *memory);
+            let parts = batches.map(move |batch| {
+                let parts = wide::slices(&batch?, &columns, memory)?;
+                Ok::<_, DataFusionError>(stream::iter(parts.into_iter().map(Ok)))
+            });
+            let parts = parts.try_flatten();
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, parts)));
+        }
         let batches = batches.map(move |batch| {
             let batch = batch?;
             note(&batch)?;
@@ -255,7 +337,7 @@ pub(crate) fn bytes_of(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| bytes_in(column)).sum()
 }
 
-fn bytes_in(array: &dyn Array) -> usize {
+pub(crate) fn bytes_in(array: &dyn Array) -> usize {
     match array.data_type() {
         DataType::Utf8View => bytes_of_views::<StringViewType>(array),
         DataType::BinaryView => bytes_of_views::<BinaryViewType>(array),

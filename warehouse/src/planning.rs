@@ -13,18 +13,22 @@ use crate::catalog::Relation;
 use crate::engine::CATALOG;
 use crate::error::{QueryError, nearest};
 use crate::limits::Access;
+use crate::metered;
 use crate::parameters::Parameters;
 use crate::plain;
 use crate::snapshots::Snapshots;
+use crate::stopping::{Stop, heeding};
+use crate::wide;
 
-/// Plans one statement over one set of snapshots.
+/// Plans one statement over one set of snapshots; its joins heed `stop`.
 pub(crate) async fn plan(
     snapshots: &Arc<Snapshots>,
     statement: Statement,
     parameters: Parameters,
     access: Access,
+    stop: &Stop,
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), QueryError> {
-    let session = snapshots.session(access);
+    let mut session = snapshots.session(access);
     let fail = |error| snapshots.error(&error);
     for reference in session.resolve_table_references(&statement).map_err(fail)? {
         check_reference(&session, &reference, access)?;
@@ -39,9 +43,18 @@ pub(crate) async fn plan(
         .map_err(|error| QueryError::Refused {
             what: format!("{} is", error.message()),
         })?;
-    let plan = parameters.bind(plan, snapshots.memory_limit())?;
-    let plan = session.create_physical_plan(&plan).await.map_err(fail)?;
+    let logical = parameters.bind(plan, snapshots.memory_limit())?;
+    let mut plan = session.create_physical_plan(&logical).await.map_err(fail)?;
+    wide::check_windows(&plan).map_err(fail)?;
+    let copies = wide::copies_large_values(&plan).map_err(fail)?;
+    if copies {
+        let config = session.config().clone();
+        *session.config_mut() = config.with_batch_size(wide::FEW_ROWS);
+        plan = session.create_physical_plan(&logical).await.map_err(fail)?;
+    }
     let plan = plain::texts(plan).map_err(fail)?;
+    let plan = metered::bounded(plan, copies, snapshots.memory_limit()).map_err(fail)?;
+    let plan = heeding(plan, stop).map_err(fail)?;
     Ok((plan, session.task_ctx()))
 }
 

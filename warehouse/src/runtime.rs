@@ -6,6 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::error::OpenError;
+use crate::stopping::Stop;
 
 /// Linux shows 15 characters of a thread's name.
 const THREAD_NAME: &str = "plimsoll-query";
@@ -45,12 +46,26 @@ impl QueryRuntime {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Work<T> {
+        self.spawn_heeding(|_| work)
+    }
+
+    /// As [`QueryRuntime::spawn`], of work that is told when it is stopped, since it may take long
+    /// until it yields.
+    pub(crate) fn spawn_heeding<T: Send + 'static, F>(
+        &self,
+        work: impl FnOnce(Stop) -> F,
+    ) -> Work<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let stop = Stop::default();
         let runtime = self
             .runtime
             .as_ref()
             .expect("the runtime is there until the drop");
-        let handle = runtime.spawn(work);
+        let handle = runtime.spawn(work(stop.clone()));
         Work {
+            stop,
             abort: handle.abort_handle(),
             handle,
         }
@@ -73,11 +88,13 @@ pub(crate) struct Work<T> {
     /// The work's end: its value, or a panic.
     pub(crate) handle: JoinHandle<T>,
     abort: AbortHandle,
+    stop: Stop,
 }
 
 impl<T> Work<T> {
-    /// Stops the work at its next yield.
+    /// Stops the work at its next yield, or where it heeds that it is stopped.
     pub(crate) fn stop(&self) {
+        self.stop.stop();
         self.abort.abort();
     }
 }

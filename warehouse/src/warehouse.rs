@@ -20,6 +20,7 @@ use crate::limits::{Access, QueryLimits};
 use crate::parameters::Parameters;
 use crate::runtime::{QueryRuntime, Work};
 use crate::snapshots::Snapshots;
+use crate::stopping::Stop;
 use crate::stream::{QueryStream, WorkEnd};
 use crate::{planning, read_only};
 
@@ -131,7 +132,7 @@ impl Warehouse {
         let (snapshots, access) = (self.snapshots(), limits.access);
         let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
         let answers = self.answers.clone();
-        let work = self.spawn(async move {
+        let work = self.runtime.spawn_heeding(|stop| async move {
             let generation = snapshots.generation();
             let question = answers.question(generation, access, &sql, &parameters);
             if let Some(kept) = question.as_ref().and_then(|question| answers.get(question)) {
@@ -141,7 +142,7 @@ impl Warehouse {
                 return WorkEnd::Done;
             }
             // Here, since the stack is large, and the caller's thread serves others.
-            match planned_from(&snapshots, &sql, &parameters, access).await {
+            match planned_from(&snapshots, &sql, &parameters, access, &stop).await {
                 Ok((plan, context)) => {
                     // Whoever asked may be gone by now; then so is the work.
                     if planned.send(Ok(plan.schema())).is_err() {
@@ -202,10 +203,11 @@ async fn planned_from(
     sql: &str,
     parameters: &[Value],
     access: Access,
+    stop: &Stop,
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), QueryError> {
     let mut statement = read_only::parse(sql)?;
     let parameters = Parameters::take(&mut statement, parameters)?;
-    planning::plan(snapshots, statement, parameters, access).await
+    planning::plan(snapshots, statement, parameters, access, stop).await
 }
 
 /// Does what gives out batches, until the time is up.

@@ -12,6 +12,7 @@ use plimsoll_ingest::storage::{self, StorageFailure};
 
 use super::{OpenError, QueryError, nearest};
 use crate::resolve::ResolveError;
+use crate::wide::TooLarge;
 
 impl QueryError {
     /// An error of planning or running as ours; `memory_limit` is what the
@@ -22,6 +23,12 @@ impl QueryError {
         }
         if let Some(error) = find::<ResolveError>(error) {
             return Self::Run(Box::new(error.clone()));
+        }
+        if let Some(error) = find::<TooLarge>(error) {
+            return Self::Memory {
+                limit: memory_limit,
+                detail: error.to_string(),
+            };
         }
         let text = error.to_string();
         if let Some(start) = text.find(SPILL_FULL) {

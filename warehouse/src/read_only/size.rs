@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, Select, TableFactor, Visit, Visitor};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -28,6 +28,9 @@ const BRACKET_LIMIT: usize = 256;
 /// How many tables and subqueries a statement may have: a plan joins them one
 /// by one, so that it is as deep as they are many.
 const RELATION_LIMIT: usize = 200;
+
+/// How many grouping sets a SELECT may have: `CUBE` of twenty columns makes a million of them.
+const SETS_LIMIT: usize = 1_000;
 
 /// Checks the tokens of a statement, before it is parsed.
 pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
@@ -80,11 +83,25 @@ pub(super) fn check_relations(statement: &Statement) -> Result<(), QueryError> {
             Some(message) => Err(too_large(message)),
             None => Ok(()),
         },
-        ControlFlow::Break(()) => Err(too_large(format!(
-            "the statement names more than {RELATION_LIMIT} tables and subqueries; ask in several \
-             statements"
-        ))),
+        ControlFlow::Break(message) => Err(too_large(message)),
     }
+}
+
+/// How many grouping sets a SELECT has.
+fn grouping_sets(select: &Select) -> usize {
+    let GroupByExpr::Expressions(expressions, _) = &select.group_by else {
+        return 1;
+    };
+    let sets = expressions.iter().map(|expression| match expression {
+        Expr::Cube(columns) => u32::try_from(columns.len())
+            .ok()
+            .and_then(|columns| 2_usize.checked_pow(columns))
+            .unwrap_or(usize::MAX),
+        Expr::Rollup(columns) => columns.len() + 1,
+        Expr::GroupingSets(sets) => sets.len(),
+        _ => 1,
+    });
+    sets.fold(1, usize::saturating_mul)
 }
 
 fn too_large(message: String) -> QueryError {
@@ -192,25 +209,37 @@ struct CountRelations {
 }
 
 impl CountRelations {
-    fn one_more(&mut self) -> ControlFlow<()> {
+    fn one_more(&mut self) -> ControlFlow<String> {
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
                 ControlFlow::Continue(())
             }
-            None => ControlFlow::Break(()),
+            None => ControlFlow::Break(format!(
+                "the statement names more than {RELATION_LIMIT} tables and subqueries; ask in \
+                 several statements"
+            )),
         }
     }
 }
 
 impl Visitor for CountRelations {
-    type Break = ();
+    type Break = String;
 
-    fn pre_visit_table_factor(&mut self, _table: &TableFactor) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<String> {
+        match grouping_sets(select) {
+            ..=SETS_LIMIT => ControlFlow::Continue(()),
+            sets => ControlFlow::Break(format!(
+                "the statement groups by {sets} sets of columns, and {SETS_LIMIT} are the most"
+            )),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, _table: &TableFactor) -> ControlFlow<String> {
         self.one_more()
     }
 
-    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<String> {
         match expression {
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => self.one_more(),
             _ => ControlFlow::Continue(()),
@@ -354,5 +383,29 @@ mod tests {
         let nested = format!("select 1 from {}", chain("(select 1) as t", ", ", 201));
         refused(&nested, says);
         refused(&format!("select {}", chain("(select 1)", ", ", 201)), says);
+    }
+
+    #[test]
+    fn grouping_sets_are_counted() {
+        let cube = |columns: usize| format!("cube({})", chain("a", ", ", columns));
+        taken(&format!("select 1 from t group by {}", cube(9)));
+        refused(
+            &format!(
+                "select 1 from (select 1 from t group by b, {}) as s",
+                cube(20)
+            ),
+            "1048576 sets of columns, and 1000 are the most",
+        );
+        let both = format!("select 1 from t group by {}, {}", cube(5), cube(5));
+        refused(&both, "1024 sets");
+        refused(
+            &format!("select 1 from t group by {}", cube(200)),
+            "sets of columns",
+        );
+        let sets = format!("grouping sets({})", chain("(a)", ", ", 501));
+        refused(
+            &format!("select 1 from t group by {sets}, rollup(b)"),
+            "1002 sets",
+        );
     }
 }

@@ -5,6 +5,7 @@ mod capacities;
 mod changes;
 mod check;
 mod comparisons;
+mod endless;
 mod figures;
 mod formats;
 mod guards;

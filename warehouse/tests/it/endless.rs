@@ -1,0 +1,220 @@
+//! Queries that would go on for ever: they stop, and others go on meanwhile.
+
+use std::time::{Duration, Instant};
+
+use plimsoll_warehouse::{QueryError, QueryLimits, WarehouseOptions};
+
+use crate::place::{EVERYTHING, Place, ask, open};
+
+/// What takes milliseconds on a quiet machine, and seconds at most on a busy one.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Each reads its input at once, and has work for days then.
+const ENDLESS: [(&str, &str); 9] = [
+    (
+        "pairs, few of which are",
+        "SELECT sum(a.value * b.value) FROM generate_series(1, 200000) AS a \
+         JOIN generate_series(1, 900000000) AS b ON a.value < b.value % 7",
+    ),
+    (
+        "pairs, none of which is",
+        "SELECT count(*) FROM generate_series(1, 200000) AS a \
+         JOIN generate_series(1, 900000000) AS b ON a.value + b.value < 0",
+    ),
+    (
+        "pairs, most of which are",
+        "SELECT sum(a.value * b.value) FROM generate_series(1, 200000) AS a \
+         JOIN generate_series(1, 900000000) AS b ON a.value <> b.value",
+    ),
+    (
+        "rows without a pair",
+        "SELECT count(b.value) FROM generate_series(1, 200000) AS a \
+         LEFT JOIN generate_series(1, 900000000) AS b ON a.value + b.value < 0",
+    ),
+    (
+        "rows of which some pair exists",
+        "SELECT count(*) FROM generate_series(1, 200000) AS a WHERE EXISTS \
+         (SELECT 1 FROM generate_series(1, 900000000) AS b WHERE a.value + b.value < 0)",
+    ),
+    (
+        "many rows of one key",
+        "SELECT sum(a.value * b.value) FROM generate_series(1, 200000) AS a \
+         JOIN generate_series(1, 900000000) AS b ON a.value % 2 = b.value % 2",
+    ),
+    (
+        "many rows of one key, none of which is",
+        "SELECT count(*) FROM generate_series(1, 200000) AS a \
+         JOIN generate_series(1, 900000000) AS b \
+         ON a.value % 2 = b.value % 2 AND a.value + b.value < 0",
+    ),
+    (
+        "all pairs",
+        "SELECT sum(a.value * b.value) \
+         FROM generate_series(1, 200000) AS a, generate_series(1, 900000000) AS b",
+    ),
+    (
+        "lists that are taken apart",
+        "SELECT sum(x) FROM (SELECT unnest(l) AS x FROM \
+         (SELECT array_agg(value) AS l FROM generate_series(1, 100000)), \
+         generate_series(1, 900000000))",
+    ),
+];
+
+#[tokio::test]
+async fn joins_stop_at_their_limit_and_give_their_threads_back() {
+    let place = Place::new();
+    let warehouse = place.open().await;
+    let limits = QueryLimits {
+        timeout: Duration::from_secs(1),
+        ..EVERYTHING
+    };
+    for (what, sql) in ENDLESS {
+        let began = Instant::now();
+        let error = ask(&warehouse, sql, &[], &limits).await.expect_err(what);
+        let stopped = began.elapsed();
+        assert!(
+            matches!(error, QueryError::TimedOut { .. }),
+            "{what}: {error}"
+        );
+        let began = Instant::now();
+        let next = ask(&warehouse, "SELECT 1 AS a", &[], &EVERYTHING).await;
+        assert_eq!(next.expect("an answer"), "a\n1\n");
+        // Beside other tests, whose work takes its share.
+        assert!(stopped < SOON, "{what} stopped after {stopped:?}");
+        assert!(
+            began.elapsed() < SOON,
+            "{what} went on for {:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn other_queries_go_on_beside_joins() {
+    let place = Place::new();
+    let warehouse = place.open().await;
+    for (what, sql) in ENDLESS {
+        let endless = warehouse.query(sql, &[], &EVERYTHING).await.expect(what);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        for _ in 0..3 {
+            let next = ask(&warehouse, "SELECT 1 AS a", &[], &EVERYTHING).await;
+            assert_eq!(next.expect("an answer"), "a\n1\n");
+        }
+        assert!(
+            began.elapsed() < SOON,
+            "beside {what}: {:?}",
+            began.elapsed()
+        );
+        drop(endless);
+    }
+}
+
+/// Each would copy a large value ten thousand times in one batch.
+const LARGE: [(&str, &str); 6] = [
+    (
+        "a list beside each row",
+        "SELECT count(*) FROM (SELECT array_agg(value) AS l FROM generate_series(1, 1000000)) AS a, \
+         generate_series(1, 100000) AS b WHERE cardinality(a.l) > b.value",
+    ),
+    (
+        "a text beside each row",
+        "SELECT sum(length(s) + b.value) FROM (SELECT string_agg(CAST(value AS VARCHAR), ',') AS s \
+         FROM generate_series(1, 1000000)) AS a, generate_series(1, 100000) AS b",
+    ),
+    (
+        "a list beside each row of its key",
+        "SELECT sum(cardinality(l) + b.value) FROM (SELECT array_agg(value) AS l, max(value) AS k \
+         FROM generate_series(1, 1000000)) AS a \
+         JOIN generate_series(1, 100000) AS b ON b.value % 1 + 1000000 = k",
+    ),
+    (
+        "a list as a window has it",
+        "SELECT max(cardinality(l)) FROM \
+         (SELECT array_agg(value) OVER () AS l FROM generate_series(1, 100000))",
+    ),
+    (
+        "a list beside each of its items",
+        "SELECT sum(x + cardinality(m)) FROM (SELECT unnest(l) AS x, l AS m FROM \
+         (SELECT array_agg(value) AS l FROM generate_series(1, 100000)))",
+    ),
+    (
+        "lists of lists",
+        "SELECT count(x) + sum(cardinality(m)) FROM (SELECT unnest(unnest(l)) AS x, m FROM (SELECT array_agg(l) AS l, \
+         max(l) AS m FROM (SELECT array_agg(value) AS l, value % 2000 AS k \
+         FROM generate_series(1, 4000000) GROUP BY value % 2000)))",
+    ),
+];
+
+#[tokio::test]
+async fn large_values_are_not_copied_beyond_the_limit_on_memory() {
+    let place = Place::new();
+    let warehouse = place.open().await;
+    for (what, sql) in LARGE {
+        let error = ask(&warehouse, sql, &[], &EVERYTHING)
+            .await
+            .expect_err(what);
+        println!("{what}: {error}");
+        let known = matches!(error, QueryError::Memory { .. } | QueryError::Plan { .. });
+        assert!(known, "{what}: {error}");
+    }
+    // What fits is answered.
+    let fits = [
+        (
+            "SELECT sum(cardinality(l) + b.value) FROM (SELECT array_agg(value) AS l \
+             FROM generate_series(1, 20000)) AS a, generate_series(1, 1000) AS b",
+            "20500500",
+        ),
+        (
+            "SELECT sum(x) FROM (SELECT unnest(l) AS x FROM (SELECT array_agg(value) AS l \
+             FROM generate_series(1, 20000)), generate_series(1, 1000))",
+            "200010000000",
+        ),
+        (
+            "SELECT sum(cardinality(lag)) FROM (SELECT lag(l) OVER (ORDER BY k) AS lag FROM \
+             (SELECT array_agg(value) AS l, value % 10 AS k FROM generate_series(1, 1000) \
+             GROUP BY value % 10))",
+            "900",
+        ),
+        (
+            "SELECT cardinality(array_agg(value)) FROM generate_series(1, 5000000)",
+            "5000000",
+        ),
+    ];
+    for (sql, expected) in fits {
+        let found = ask(&warehouse, sql, &[], &EVERYTHING).await.expect(sql);
+        assert_eq!(found.lines().nth(1), Some(expected), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_join_with_too_little_memory_says_so() {
+    let place = Place::new();
+    let options = WarehouseOptions {
+        memory_limit: 8 << 20,
+        ..Default::default()
+    };
+    let warehouse = open(&place.location, options).await;
+    let limits = QueryLimits {
+        timeout: Duration::from_secs(5),
+        ..EVERYTHING
+    };
+    let small = "generate_series(1, 1000000) AS b ON a.value + b.value < 0";
+    for large in [
+        "generate_series(1, 3000000)",
+        "(SELECT value FROM generate_series(1, 3000000) ORDER BY value % 7)",
+        // Its rows come by way of other threads, from which they cannot be read twice.
+        "(SELECT DISTINCT value FROM generate_series(1, 1000000))",
+        "(SELECT value, count(*) FROM generate_series(1, 3000000) GROUP BY value)",
+        "(SELECT x.value FROM generate_series(1, 3000000) AS x JOIN generate_series(1, 10) AS y \
+         ON x.value % 10 = y.value)",
+    ] {
+        let sql = format!("SELECT count(*) FROM {large} AS a JOIN {small}");
+        let error = ask(&warehouse, &sql, &[], &limits).await.expect_err(large);
+        let known = matches!(
+            error,
+            QueryError::Memory { .. } | QueryError::TimedOut { .. }
+        );
+        assert!(known, "{large}: {error}");
+    }
+}
