@@ -91,10 +91,16 @@ enum Meter {
     Once(Arc<Mutex<HashSet<usize>>>),
     /// What goes into an operator that takes lists apart, with their columns and the memory.
     Apart(Arc<[usize]>, usize),
+    /// What goes into an operator whose expressions name columns often, with how often each, and the
+    /// memory.
+    Often(Arc<[(usize, usize)]>, usize),
 }
 
 /// Takes note of a batch that passes.
 type Note = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send>;
+
+/// Gives the parts of a batch.
+type Cut = Box<dyn Fn(&RecordBatch) -> Result<Vec<RecordBatch>> + Send>;
 
 /// The plan, whose joins and whose operators that take lists apart copy no more than memory has
 /// room for. `copies` says that large values may be joined.
@@ -104,6 +110,7 @@ pub(crate) fn bounded(
     memory: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
+        let often = wide::named_often(&plan)?;
         let meter = if let Some(unnest) = plan.downcast_ref::<UnnestExec>() {
             let columns = unnest.list_column_indices().iter();
             Meter::Apart(
@@ -112,6 +119,8 @@ pub(crate) fn bounded(
             )
         } else if copies && wide::joins(&plan) {
             Meter::Joined(memory)
+        } else if !often.is_empty() {
+            Meter::Often(often.into(), memory)
         } else {
             return Ok(Transformed::no(plan));
         };
@@ -297,7 +306,7 @@ impl ExecutionPlan for Metered {
                 }
                 Box::new(|_| Ok(()))
             }
-            Meter::Apart(..) => Box::new(|_| Ok(())),
+            Meter::Apart(..) | Meter::Often(..) => Box::new(|_| Ok(())),
             Meter::Into(kept) => {
                 let rows = kept.begun(partition)?;
                 Box::new(move |batch| rows.lock().expect("nobody panics holding it").go_in(batch))
@@ -314,10 +323,20 @@ impl ExecutionPlan for Metered {
         };
         let batches = self.input.execute(partition, context)?;
         let schema = batches.schema();
-        if let Meter::Apart(columns, memory) = &self.meter {
-            let (columns, memory) = (Arc::clone(columns), *memory);
+        let cut: Option<Cut> = match &self.meter {
+            Meter::Apart(columns, memory) => {
+                let (columns, memory) = (Arc::clone(columns), *memory);
+                Some(Box::new(move |batch| wide::slices(batch, &columns, memory)))
+            }
+            Meter::Often(columns, memory) => {
+                let (columns, memory) = (Arc::clone(columns), *memory);
+                Some(Box::new(move |batch| wide::parts(batch, &columns, memory)))
+            }
+            _ => None,
+        };
+        if let Some(cut) = cut {
             let parts = batches.map(move |batch| {
-                let parts = wide::slices(&batch?, &columns, memory)?;
+                let parts = cut(&batch?)?;
                 Ok::<_, DataFusionError>(stream::iter(parts.into_iter().map(Ok)))
             });
             let parts = parts.try_flatten();

@@ -3,14 +3,17 @@
 //! A list or a text that an aggregate puts together may have megabytes, and a join that pairs its row
 //! with ten thousand others copies it as often, in one batch, before anybody can count it. Queries in
 //! which both occur run in small batches, and their joins take no row that is too large for those.
-//! Lists are taken apart in slices, for the same reason.
+//! Lists are taken apart in slices, for the same reason, and so are batches of which an expression names
+//! a column again and again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, OffsetSizeTrait, RecordBatch};
 use arrow::datatypes::{DataType, GenericBinaryType, GenericStringType};
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
@@ -26,6 +29,9 @@ const SHARE: usize = 4;
 
 /// One part in so many goes to the rows of lists that are taken apart at once.
 const APART: usize = 16;
+
+/// An expression that names a column no more often makes no more of a batch than there is room for.
+const OFTEN: usize = 16;
 
 /// The aggregate whose value grows with its rows, and is no list.
 const TEXTS_PUT_TOGETHER: &str = "string_agg";
@@ -125,20 +131,65 @@ pub(crate) fn slices(
     let others: Vec<_> = others.map(|(_, column)| Arc::clone(column)).collect();
     let copied = bytes_of_rows(&others);
     let lists: Vec<_> = columns.iter().map(|place| batch.column(*place)).collect();
-    let (at_once, most) = (memory / APART, memory / SHARE);
-    let (mut parts, mut begin, mut sum) = (Vec::new(), 0, 0);
-    for row in 0..batch.num_rows() {
+    let rows = 0..batch.num_rows();
+    let of_row = rows.map(|row| {
         let (mut items, mut own) = (1, 0);
         for list in &lists {
             items = items.max(items_in(list, row));
             own += bytes_in(&list.slice(row, 1));
         }
         let bytes = items.saturating_mul(copied.get(row).copied().unwrap_or(0)) + own;
-        if bytes > most {
-            return Err(TooLarge(format!(
-                "a list of {items} items that is taken apart makes rows of {bytes} bytes"
-            ))
-            .into());
+        (bytes, items)
+    });
+    let (bytes, items): (Vec<usize>, Vec<usize>) = of_row.unzip();
+    cut(batch, &bytes, memory, |row| {
+        let items = items[row];
+        format!(
+            "a list of {items} items that is taken apart makes rows of {} bytes",
+            bytes[row]
+        )
+    })
+}
+
+/// The parts of a batch for which an expression that names each of `columns` so many times has room:
+/// what puts texts and lists together may make as much of each row as it names.
+pub(crate) fn parts(
+    batch: &RecordBatch,
+    columns: &[(usize, usize)],
+    memory: usize,
+) -> Result<Vec<RecordBatch>> {
+    let named = columns
+        .iter()
+        .map(|(place, times)| (batch.column(*place), times));
+    let all = named
+        .clone()
+        .map(|(column, times)| bytes_in(column).saturating_mul(*times));
+    if all.fold(0, usize::saturating_add) <= memory / APART {
+        return Ok(vec![batch.clone()]);
+    }
+    let of_row = |row: usize| {
+        let named = named.clone();
+        let bytes = named.map(|(column, times)| bytes_in(&column.slice(row, 1)) * times);
+        bytes.sum::<usize>()
+    };
+    let bytes: Vec<usize> = (0..batch.num_rows()).map(of_row).collect();
+    cut(batch, &bytes, memory, |row| {
+        format!("an expression may make {} bytes of one row", bytes[row])
+    })
+}
+
+/// Cuts a batch, whose rows become so large, into parts that have room together.
+fn cut(
+    batch: &RecordBatch,
+    bytes: &[usize],
+    memory: usize,
+    too_large: impl Fn(usize) -> String,
+) -> Result<Vec<RecordBatch>> {
+    let (at_once, most) = (memory / APART, memory / SHARE);
+    let (mut parts, mut begin, mut sum) = (Vec::new(), 0, 0);
+    for (row, bytes) in bytes.iter().enumerate() {
+        if *bytes > most {
+            return Err(TooLarge(too_large(row)).into());
         }
         if sum + bytes > at_once && row > begin {
             parts.push(batch.slice(begin, row - begin));
@@ -148,6 +199,33 @@ pub(crate) fn slices(
     }
     parts.push(batch.slice(begin, batch.num_rows() - begin));
     Ok(parts)
+}
+
+/// The columns of a plan's input that its expressions name so often that what they make of them has to
+/// be watched, each with how often; none of those of one size.
+pub(crate) fn named_often(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<(usize, usize)>> {
+    let children = plan.children();
+    let [input] = children.as_slice() else {
+        return Ok(Vec::new());
+    };
+    let schema = input.schema();
+    let mut times = BTreeMap::new();
+    plan.apply_expressions(&mut |expression| {
+        expression.apply(|part| {
+            if let Some(column) = part.downcast_ref::<Column>() {
+                *times.entry(column.index()).or_insert(0) += 1;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    let grows = |place: usize| {
+        let fields = schema.fields();
+        fields
+            .get(place)
+            .is_some_and(|field| field.data_type().primitive_width().is_none())
+    };
+    times.retain(|place, times| *times > OFTEN && grows(*place));
+    Ok(times.into_iter().collect())
 }
 
 /// How many rows the list of a row makes; of lists of lists at most.
@@ -253,6 +331,26 @@ mod tests {
         let refused = slices(&batch, &[1], 4 * 4_000).expect_err("too large");
         assert!(
             refused.to_string().contains("a list of 300 items"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn what_is_named_often_is_worked_out_in_parts_that_fit() {
+        let texts: ArrayRef = Arc::new(StringViewArray::from(vec!["x".repeat(84); 6]));
+        let batch = RecordBatch::try_from_iter([("s", texts)]).expect("a batch");
+        // A hundred bytes each, with what a view takes.
+        let rows = |memory: usize| -> Vec<usize> {
+            let parts = parts(&batch, &[(0, 20)], memory).expect("parts");
+            parts.iter().map(RecordBatch::num_rows).collect()
+        };
+        assert_eq!(rows(16 * 12_000), [6]);
+        assert_eq!(rows(16 * 11_999), [5, 1]);
+        assert_eq!(rows(16 * 4_100), [2, 2, 2]);
+        assert_eq!(rows(16 * 500), [1, 1, 1, 1, 1, 1]);
+        let refused = parts(&batch, &[(0, 20)], 4 * 1_999).expect_err("too large");
+        assert!(
+            refused.to_string().contains("2000 bytes of one row"),
             "{refused}"
         );
     }

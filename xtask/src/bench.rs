@@ -46,7 +46,8 @@ enum Benchmark {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let short = match &args.benchmark {
         Benchmark::Truth(args) => args.short,
-        Benchmark::Start(_) | Benchmark::Warehouse(_) | Benchmark::Changes => false,
+        Benchmark::Warehouse(args) => args.short,
+        Benchmark::Start(_) | Benchmark::Changes => false,
     };
     if cfg!(debug_assertions) && !short {
         return run_optimised();

@@ -20,7 +20,12 @@ pub(crate) fn run() -> Result<()> {
     outcome
 }
 
-const PARTS: [&[&str]; 3] = [&["lint"], &["bench", "truth", "--short"], &["test"]];
+const PARTS: [&[&str]; 4] = [
+    &["lint"],
+    &["bench", "truth", "--short"],
+    &["bench", "warehouse", "--short"],
+    &["test"],
+];
 
 fn xtask(part: &[&str]) -> Command {
     let mut command = cargo("xtask");

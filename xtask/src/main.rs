@@ -37,7 +37,7 @@ enum Chore {
     Peers,
     /// Check format, lints and documentation
     Lint,
-    /// Run all that CI runs: `lint`, `test` and the short benchmark
+    /// Run all that CI runs: `lint`, `test` and the short benchmarks
     Ci,
     /// Measure the generator itself, beside a floor client and published figures
     Bench(bench::Args),

@@ -150,11 +150,25 @@ const LARGE: [(&str, &str); 6] = [
 async fn large_values_are_not_copied_beyond_the_limit_on_memory() {
     let place = Place::new();
     let warehouse = place.open().await;
-    for (what, sql) in LARGE {
+    let columns = ["s"; 400].join(", ");
+    let length_of = |call: &str| {
+        format!(
+            "SELECT sum(length({call})) FROM (SELECT string_agg(CAST(value AS VARCHAR), ',') AS s \
+             FROM generate_series(1, 250000)) AS a, generate_series(1, 1000) AS b"
+        )
+    };
+    let sums = [
+        format!("concat({columns})"),
+        ["s"; 400].join(" || "),
+        format!("array_to_string([{columns}], '')"),
+        format!("concat_ws(s, {})", ["'a'"; 400].join(", ")),
+    ];
+    let sums = sums.map(|call| length_of(&call));
+    let sums = sums.iter().map(|sql| ("a sum of texts", sql.as_str()));
+    for (what, sql) in LARGE.into_iter().chain(sums) {
         let error = ask(&warehouse, sql, &[], &EVERYTHING)
             .await
             .expect_err(what);
-        println!("{what}: {error}");
         let known = matches!(error, QueryError::Memory { .. } | QueryError::Plan { .. });
         assert!(known, "{what}: {error}");
     }
@@ -181,6 +195,12 @@ async fn large_values_are_not_copied_beyond_the_limit_on_memory() {
             "5000000",
         ),
     ];
+    let texts = ["repeated"; 50].join(" || ");
+    let often = format!(
+        "SELECT sum(length({texts})) FROM (SELECT concat(CAST(value AS VARCHAR), \
+         'some more of what a text may have') AS repeated FROM generate_series(100000, 199999))"
+    );
+    let fits = fits.into_iter().chain([(often.as_str(), "195000000")]);
     for (sql, expected) in fits {
         let found = ask(&warehouse, sql, &[], &EVERYTHING).await.expect(sql);
         assert_eq!(found.lines().nth(1), Some(expected), "{sql}");

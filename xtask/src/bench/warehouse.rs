@@ -52,6 +52,30 @@ pub(crate) struct Args {
     /// Runs that are published one by one, each in commits of its own
     #[arg(long, default_value_t = 1_000)]
     commits: u64,
+    /// Few rows, a build without optimisation and no bounds: shows that all parts work and that the
+    /// engines agree
+    #[arg(long, conflicts_with_all = ["runs", "requests", "repeats", "commits", "place"])]
+    pub(crate) short: bool,
+}
+
+impl Args {
+    /// As asked, with what the short form has instead.
+    fn effective(&self) -> Self {
+        let Self { seed, short, .. } = *self;
+        let place = self.place.clone();
+        match short {
+            true => Self {
+                runs: 180,
+                requests: 4_000,
+                repeats: 1,
+                commits: 0,
+                seed,
+                short,
+                place,
+            },
+            false => Self { place, ..*self },
+        }
+    }
 }
 
 const FILL: Target = example("plimsoll-ingest", "fill_warehouse");
@@ -110,7 +134,12 @@ struct Programs {
 
 /// Runs all parts and prints them; fails where a bound is missed.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let built = build_executables(Build::Release, &[PRODUCT, FILL, REWRITE, TIME, REFRESH])?;
+    let args = &args.effective();
+    let build = match args.short {
+        true => Build::Dev,
+        false => Build::Release,
+    };
+    let built = build_executables(build, &[PRODUCT, FILL, REWRITE, TIME, REFRESH])?;
     let [product, fill, rewrite, time, refresh] = <[PathBuf; 5]>::try_from(built)
         .map_err(|built| anyhow::anyhow!("cargo built {} programs", built.len()))?;
     let programs = Programs {
@@ -123,14 +152,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let passing = tempfile::tempdir().context("no temporary folder")?;
     let place = args.place.as_deref().unwrap_or(passing.path());
-    let (large, small) = (place.join("large"), place.join("small"));
+    let large = place.join("large");
+    // A tenth of few runs has not one of each kind.
+    let small = match args.short {
+        true => large.clone(),
+        false => place.join("small"),
+    };
     println!("{}\n", machine::description());
     programs.fill(&large, args.runs, args)?;
-    programs.fill(&small, args.runs.div_ceil(10), args)?;
+    if !args.short {
+        programs.fill(&small, args.runs.div_ceil(10), args)?;
+    }
     let mut bounds = programs.answers(&large, &small, args)?;
     bounds.push(programs.ad_hoc(&large, args)?);
     bounds.extend(programs.publishing(&large, passing.path())?);
     bounds.extend(programs.commits(&passing.path().join("commits"), args)?);
+    if args.short {
+        println!("the engines agree; times of a build without optimisation say nothing");
+        return Ok(());
+    }
     match bound::print_all(&bounds) {
         0 => Ok(()),
         missed => bail!("{missed} bounds are missed"),

@@ -23,6 +23,9 @@ const MAINTAINED: usize = 100;
 /// runs of different kinds write different tables.
 const SINGLE: usize = 45;
 
+/// Of the short form.
+const FEW: usize = 2;
+
 /// A run that the service does not see after so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -37,6 +40,13 @@ struct Published {
 #[derive(Deserialize)]
 struct Refreshed {
     refresh_ms: f64,
+}
+
+/// Runs of one part.
+struct Runs {
+    all: usize,
+    /// Of these, those that are published one by one.
+    single: usize,
 }
 
 /// What one part showed.
@@ -66,9 +76,11 @@ impl Programs {
         let mut reader = Command::new(&self.refresh);
         let mut reader = Asked::start(reader.arg(warehouse))?;
         let mut parts = Vec::new();
-        let each = (args.commits as usize / PARTS).max(SINGLE);
+        let single = if args.short { FEW } else { SINGLE };
+        let each = (args.commits as usize / PARTS).max(single);
         for _ in 0..PARTS {
-            parts.push(self.part(warehouse, each, &mut publisher, &mut reader, &service)?);
+            let runs = Runs { all: each, single };
+            parts.push(self.part(warehouse, &runs, &mut publisher, &mut reader, &service)?);
         }
         print_parts(&parts);
         // The first part begins with an empty warehouse.
@@ -104,12 +116,12 @@ impl Programs {
     fn part(
         &self,
         warehouse: &Path,
-        runs: usize,
+        runs: &Runs,
         publisher: &mut Asked,
         reader: &mut Asked,
         service: &Service,
     ) -> Result<Part> {
-        let mut left = runs - SINGLE;
+        let mut left = runs.all - runs.single;
         while left > 0 {
             let next = left.min(MAINTAINED);
             publisher.ask::<Published>(&next.to_string())?;
@@ -120,7 +132,7 @@ impl Programs {
         let (mut publish_ms, mut refresh_ms, mut open_ms) = (vec![], vec![], vec![]);
         let mut visible_ms: f64 = 0.0;
         let mut commits = 0;
-        for _ in 0..SINGLE {
+        for _ in 0..runs.single {
             let began = Instant::now();
             commits = publisher.ask::<Published>("1")?.published;
             let published = Instant::now();
