@@ -18,9 +18,9 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::joins::NestedLoopJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
@@ -30,7 +30,7 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::wide;
+use crate::wide::{self, Named, Room};
 
 /// Meters every operator of a plan that needs it. The last rule: it changes nothing but that.
 #[derive(Debug)]
@@ -84,16 +84,29 @@ enum Meter {
     Into(Arc<Kept>),
     /// What comes out of it.
     OutOf(Arc<Kept>),
-    /// What goes into a join that may copy large values, where all queries have so much memory.
-    Joined(usize),
-    /// What can be read once only, with the partitions that were. A join whose first side has no room
-    /// in memory reads it anew, to keep it on disk.
+    /// Nothing; but what comes out counts as rows that are read, so that its work gives way.
+    GivesWay(Room),
+    /// What goes into a join: it may be copied into each row.
+    Joined(Room),
+    /// What can be read once only, with the partitions that were.
     Once(Arc<Mutex<HashSet<usize>>>),
-    /// What goes into an operator that takes lists apart, with their columns and the memory.
-    Apart(Arc<[usize]>, usize),
-    /// What goes into an operator whose expressions name columns often, with how often each, and the
-    /// memory.
-    Often(Arc<[(usize, usize)]>, usize),
+    /// What goes into an operator that takes lists apart, with their columns and how deep they are.
+    Apart(Arc<[(usize, usize)]>, Room),
+    /// What goes into an operator whose expressions name columns often.
+    Often(Arc<Named>, Room),
+}
+
+/// `plan`, which gives way as if it read the rows that it makes, and passes for `original`.
+pub(crate) fn giving_way(
+    plan: Arc<dyn ExecutionPlan>,
+    original: &Arc<dyn ExecutionPlan>,
+    room: Room,
+) -> Arc<dyn ExecutionPlan> {
+    Arc::new(Metered {
+        input: plan,
+        properties: Arc::clone(original.properties()),
+        meter: Meter::GivesWay(room),
+    })
 }
 
 /// Takes note of a batch that passes.
@@ -102,56 +115,38 @@ type Note = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send>;
 /// Gives the parts of a batch.
 type Cut = Box<dyn Fn(&RecordBatch) -> Result<Vec<RecordBatch>> + Send>;
 
-/// The plan, whose joins and whose operators that take lists apart copy no more than memory has
-/// room for. `copies` says that large values may be joined.
-pub(crate) fn bounded(
-    plan: Arc<dyn ExecutionPlan>,
-    copies: bool,
-    memory: usize,
-) -> Result<Arc<dyn ExecutionPlan>> {
+/// The plan, whose joins, expressions and operators that take lists apart copy no more than there is
+/// room for.
+pub(crate) fn bounded(plan: Arc<dyn ExecutionPlan>, room: Room) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
-        let often = wide::named_often(&plan)?;
         let meter = if let Some(unnest) = plan.downcast_ref::<UnnestExec>() {
             let columns = unnest.list_column_indices().iter();
-            Meter::Apart(
-                columns.map(|list| list.index_in_input_schema).collect(),
-                memory,
-            )
-        } else if copies && wide::joins(&plan) {
-            Meter::Joined(memory)
-        } else if !often.is_empty() {
-            Meter::Often(often.into(), memory)
+            let columns = columns.map(|list| (list.index_in_input_schema, list.depth));
+            Meter::Apart(columns.collect(), room)
+        } else if wide::joins(&plan) {
+            Meter::Joined(room)
+        } else if let Some(named) = Named::by(&plan)? {
+            Meter::Often(Arc::new(named), room)
         } else {
             return Ok(Transformed::no(plan));
         };
-        let inputs = plan.children().into_iter();
-        let inputs = inputs.map(|input| Metered::around(Arc::clone(input), meter.clone()));
+        let inputs = plan.children().into_iter().enumerate();
+        let inputs = inputs.map(|(place, input)| {
+            let input = Metered::around(Arc::clone(input), meter.clone());
+            match place {
+                // The engine would read it again where it has no room, to keep it on disk; but scans
+                // share out their files once, and rows that have no pair come out for each part.
+                0 if plan.is::<NestedLoopJoinExec>() => {
+                    Metered::around(input, Meter::Once(Arc::default()))
+                }
+                _ => input,
+            }
+        });
         let inputs = inputs.collect();
         let plan = plan.replace_children(inputs, unchanged())?;
         Ok(Transformed::yes(plan))
-    })?
-    .data
-    .transform_up(|plan| match plan.children().as_slice() {
-        [first, second] if plan.is::<NestedLoopJoinExec>() && !can_be_read_twice(first)? => {
-            let once = Meter::Once(Arc::default());
-            let inputs = vec![Metered::around(Arc::clone(first), once), Arc::clone(second)];
-            let plan = Arc::clone(&plan).replace_children(inputs, unchanged())?;
-            Ok(Transformed::yes(plan))
-        }
-        _ => Ok(Transformed::no(plan)),
     })
     .data()
-}
-
-/// Whether the plan gives its rows again when it is executed once more: operators that hand rows to
-/// other threads, or keep some for all their partitions, do not.
-fn can_be_read_twice(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
-    let once = plan.exists(|node| {
-        let hands_over = node.is::<RepartitionExec>();
-        let keeps = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
-        Ok(hands_over || keeps || wide::joins(node))
-    })?;
-    Ok(!once)
 }
 
 /// What each partition of an operator keeps.
@@ -284,6 +279,19 @@ impl ExecutionPlan for Metered {
         self.replace_children(children, unchanged())
     }
 
+    /// Each round of a recursive query begins anew.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        let meter = match &self.meter {
+            Meter::Once(_) => Meter::Once(Arc::default()),
+            other => other.clone(),
+        };
+        Ok(Arc::new(Self {
+            meter,
+            input: Arc::clone(&self.input),
+            properties: Arc::clone(&self.properties),
+        }))
+    }
+
     fn execute(
         &self,
         partition: usize,
@@ -295,10 +303,6 @@ impl ExecutionPlan for Metered {
                 let reservation = reserve("values of a select list");
                 Box::new(move |batch| reservation.try_resize(bytes_of(batch)))
             }
-            Meter::Joined(memory) => {
-                let memory = *memory;
-                Box::new(move |batch| wide::within_a_batch(batch, memory))
-            }
             Meter::Once(read) => {
                 let mut read = read.lock().expect("nobody panics holding it");
                 if !read.insert(partition) {
@@ -306,7 +310,9 @@ impl ExecutionPlan for Metered {
                 }
                 Box::new(|_| Ok(()))
             }
-            Meter::Apart(..) | Meter::Often(..) => Box::new(|_| Ok(())),
+            Meter::GivesWay(_) | Meter::Joined(_) | Meter::Apart(..) | Meter::Often(..) => {
+                Box::new(|_| Ok(()))
+            }
             Meter::Into(kept) => {
                 let rows = kept.begun(partition)?;
                 Box::new(move |batch| rows.lock().expect("nobody panics holding it").go_in(batch))
@@ -321,16 +327,28 @@ impl ExecutionPlan for Metered {
                 })
             }
         };
+        let context = match &self.meter {
+            Meter::GivesWay(room) if wide::joins(&self.input) => room.of_join(context),
+            Meter::Joined(room) => room.of_input(context),
+            _ => context,
+        };
         let batches = self.input.execute(partition, context)?;
+        if matches!(self.meter, Meter::GivesWay(_)) {
+            return Ok(make_cooperative(batches));
+        }
         let schema = batches.schema();
         let cut: Option<Cut> = match &self.meter {
-            Meter::Apart(columns, memory) => {
-                let (columns, memory) = (Arc::clone(columns), *memory);
-                Some(Box::new(move |batch| wide::slices(batch, &columns, memory)))
+            Meter::Joined(room) => {
+                let room = *room;
+                Some(Box::new(move |batch| wide::joined(batch, room)))
             }
-            Meter::Often(columns, memory) => {
-                let (columns, memory) = (Arc::clone(columns), *memory);
-                Some(Box::new(move |batch| wide::parts(batch, &columns, memory)))
+            Meter::Apart(columns, room) => {
+                let (columns, room) = (Arc::clone(columns), *room);
+                Some(Box::new(move |batch| wide::slices(batch, &columns, room)))
+            }
+            Meter::Often(named, room) => {
+                let (named, room) = (Arc::clone(named), *room);
+                Some(Box::new(move |batch| named.parts(batch, room)))
             }
             _ => None,
         };

@@ -18,7 +18,7 @@ use crate::parameters::Parameters;
 use crate::plain;
 use crate::snapshots::Snapshots;
 use crate::stopping::{Stop, heeding};
-use crate::wide;
+use crate::wide::{self, Batches, Room};
 
 /// Plans one statement over one set of snapshots; its joins heed `stop`.
 pub(crate) async fn plan(
@@ -26,9 +26,10 @@ pub(crate) async fn plan(
     statement: Statement,
     parameters: Parameters,
     access: Access,
+    batches: Batches,
     stop: &Stop,
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), QueryError> {
-    let mut session = snapshots.session(access);
+    let session = snapshots.session(access);
     let fail = |error| snapshots.error(&error);
     for reference in session.resolve_table_references(&statement).map_err(fail)? {
         check_reference(&session, &reference, access)?;
@@ -44,17 +45,12 @@ pub(crate) async fn plan(
             what: format!("{} is", error.message()),
         })?;
     let logical = parameters.bind(plan, snapshots.memory_limit())?;
-    let mut plan = session.create_physical_plan(&logical).await.map_err(fail)?;
+    let plan = session.create_physical_plan(&logical).await.map_err(fail)?;
     wide::check_windows(&plan).map_err(fail)?;
-    let copies = wide::copies_large_values(&plan).map_err(fail)?;
-    if copies {
-        let config = session.config().clone();
-        *session.config_mut() = config.with_batch_size(wide::FEW_ROWS);
-        plan = session.create_physical_plan(&logical).await.map_err(fail)?;
-    }
     let plan = plain::texts(plan).map_err(fail)?;
-    let plan = metered::bounded(plan, copies, snapshots.memory_limit()).map_err(fail)?;
-    let plan = heeding(plan, stop).map_err(fail)?;
+    let room = Room::of(session.config(), snapshots.memory_limit(), batches);
+    let plan = metered::bounded(plan, room).map_err(fail)?;
+    let plan = heeding(plan, stop, room).map_err(fail)?;
     Ok((plan, session.task_ctx()))
 }
 

@@ -13,19 +13,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
+use arrow::compute::concat;
 use arrow::datatypes::{FieldRef, Schema};
+use datafusion::common::JoinType;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::lit;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
 };
 use datafusion::physical_plan::unnest::UnnestExec;
+
+use crate::metered::giving_way;
+use crate::wide::{Named, Room};
 
 /// A condition is worked out for so long before others have their turn.
 const TURN: Duration = Duration::from_millis(100);
@@ -54,31 +59,63 @@ impl Stop {
 }
 
 /// The plan, whose joins end soon after `stop`. It is not to be optimised any more.
-pub(crate) fn heeding(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn heeding(
+    plan: Arc<dyn ExecutionPlan>,
+    stop: &Stop,
+    room: Room,
+) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
+        let around = |filter: &JoinFilter| Heeding::around(filter, stop, room);
         let heeds = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-            let filter = join.filter().map(|filter| Heeding::around(filter, stop));
+            let filter = match join.filter() {
+                None if gives_no_pairs(join) => Some(around(&always())?),
+                filter => filter.map(around).transpose()?,
+            };
             HashJoinExecBuilder::from(join)
                 .with_filter(filter)
                 .build_exec()?
         } else if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
-            let filter = join.filter().map(|filter| Heeding::around(filter, stop));
+            let filter = join.filter().map(around).transpose()?;
             let join = NestedLoopJoinExecBuilder::from(join).with_filter(filter);
             Arc::new(join.build()?)
         } else if plan.is::<CrossJoinExec>() || plan.is::<UnnestExec>() {
-            plan
+            Arc::clone(&plan)
         } else {
             return Ok(Transformed::no(plan));
         };
-        Ok(Transformed::yes(Arc::new(CooperativeExec::new(heeds))))
+        // With the properties that it had: else a sort above would lose what it tells the scans below.
+        Ok(Transformed::yes(giving_way(heeds, &plan, room)))
     })
     .data()
+}
+
+/// Whether a join looks at pairs and gives only rows of one side: it may look at very many before it
+/// gives any, and where it has no condition nothing is worked out meanwhile.
+fn gives_no_pairs(join: &HashJoinExec) -> bool {
+    let of_one_side = matches!(
+        join.join_type(),
+        JoinType::LeftSemi
+            | JoinType::RightSemi
+            | JoinType::LeftAnti
+            | JoinType::RightAnti
+            | JoinType::LeftMark
+            | JoinType::RightMark
+    );
+    of_one_side && !join.null_aware
+}
+
+/// A condition that every pair meets.
+fn always() -> JoinFilter {
+    JoinFilter::new(lit(true), Vec::new(), Arc::new(Schema::empty()))
 }
 
 /// A condition that is worked out until the query is stopped.
 #[derive(Debug)]
 struct Heeding {
     condition: Arc<dyn PhysicalExpr>,
+    /// What it names often, if it does.
+    named: Option<Arc<Named>>,
+    room: Room,
     stop: Stop,
     turns: Arc<Turns>,
 }
@@ -111,9 +148,11 @@ impl Turns {
 }
 
 impl Heeding {
-    fn around(filter: &JoinFilter, stop: &Stop) -> JoinFilter {
+    fn around(filter: &JoinFilter, stop: &Stop, room: Room) -> Result<JoinFilter> {
         let heeding = Self {
             condition: Arc::clone(filter.expression()),
+            named: Named::in_one(filter.expression(), filter.schema())?.map(Arc::new),
+            room,
             stop: stop.clone(),
             turns: Arc::new(Turns {
                 began: Instant::now(),
@@ -121,7 +160,8 @@ impl Heeding {
             }),
         };
         let columns = filter.column_indices().to_vec();
-        JoinFilter::new(Arc::new(heeding), columns, Arc::clone(filter.schema()))
+        let schema = Arc::clone(filter.schema());
+        Ok(JoinFilter::new(Arc::new(heeding), columns, schema))
     }
 }
 
@@ -133,7 +173,20 @@ impl PhysicalExpr for Heeding {
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         self.stop.heed()?;
         self.turns.let_others();
-        self.condition.evaluate(batch)
+        let parts = match &self.named {
+            Some(named) => named.parts(batch, self.room)?,
+            None => return self.condition.evaluate(batch),
+        };
+        if parts.len() < 2 {
+            return self.condition.evaluate(batch);
+        }
+        let values = parts.iter().map(|part| {
+            self.stop.heed()?;
+            self.condition.evaluate(part)?.into_array(part.num_rows())
+        });
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+        Ok(ColumnarValue::Array(concat(&values)?))
     }
 
     fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
@@ -149,6 +202,8 @@ impl PhysicalExpr for Heeding {
         })?;
         Ok(Arc::new(Self {
             condition,
+            named: self.named.clone(),
+            room: self.room,
             stop: self.stop.clone(),
             turns: Arc::clone(&self.turns),
         }))

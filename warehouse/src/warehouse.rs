@@ -22,6 +22,7 @@ use crate::runtime::{QueryRuntime, Work};
 use crate::snapshots::Snapshots;
 use crate::stopping::Stop;
 use crate::stream::{QueryStream, WorkEnd};
+use crate::wide::{Batches, TooLarge};
 use crate::{planning, read_only};
 
 /// Batches that may wait for a slow reader; the query waits beyond that.
@@ -142,15 +143,30 @@ impl Warehouse {
                 return WorkEnd::Done;
             }
             // Here, since the stack is large, and the caller's thread serves others.
-            match planned_from(&snapshots, &sql, &parameters, access, &stop).await {
-                Ok((plan, context)) => {
+            let plan = async |batches| {
+                planned_from(&snapshots, &sql, &parameters, access, batches, &stop).await
+            };
+            match plan(Batches::Usual).await {
+                Ok((usual, context)) => {
                     // Whoever asked may be gone by now; then so is the work.
-                    if planned.send(Ok(plan.schema())).is_err() {
+                    if planned.send(Ok(usual.schema())).is_err() {
                         return WorkEnd::Done;
                     }
                     let gathered =
-                        question.and_then(|question| answers.gather(question, plan.schema()));
-                    within(ends_at, run(&snapshots, plan, context, sender, gathered)).await
+                        question.and_then(|question| answers.gather(question, usual.schema()));
+                    let running = async {
+                        let ran = run(&snapshots, usual, context, &sender, gathered).await;
+                        if let Ran::Ended = ran {
+                            return;
+                        }
+                        match plan(Batches::Small).await {
+                            Ok((small, context)) => {
+                                run(&snapshots, small, context, &sender, None).await;
+                            }
+                            Err(error) => drop(sender.send(Err(error)).await),
+                        }
+                    };
+                    within(ends_at, running).await
                 }
                 Err(error) => {
                     drop(planned.send(Err(error)));
@@ -203,11 +219,12 @@ async fn planned_from(
     sql: &str,
     parameters: &[Value],
     access: Access,
+    batches: Batches,
     stop: &Stop,
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), QueryError> {
     let mut statement = read_only::parse(sql)?;
     let parameters = Parameters::take(&mut statement, parameters)?;
-    planning::plan(snapshots, statement, parameters, access, stop).await
+    planning::plan(snapshots, statement, parameters, access, batches, stop).await
 }
 
 /// Does what gives out batches, until the time is up.
@@ -223,35 +240,52 @@ async fn within(ends_at: Instant, giving: impl Future<Output = ()>) -> WorkEnd {
 
 type Sender = mpsc::Sender<Result<RecordBatch, QueryError>>;
 
+/// What came of a plan.
+enum Ran {
+    /// All that there is to say was sent.
+    Ended,
+    /// Nothing was sent: it is to be run in small batches.
+    NeedsSmallBatches,
+}
+
 /// Sends the plan's batches until the plan or the reader ends; an answer that
 /// is whole is kept.
 async fn run(
     snapshots: &Snapshots,
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
-    sender: Sender,
+    sender: &Sender,
     mut gathered: Option<Gathered>,
-) {
+) -> Ran {
     let mut batches = match execute_stream(plan, context) {
         Ok(batches) => batches,
         Err(error) => {
             drop(sender.send(Err(snapshots.error(&error))).await);
-            return;
+            return Ran::Ended;
         }
     };
+    let mut sent = false;
     while let Some(batch) = batches.next().await {
+        if let Err(error) = &batch
+            && !sent
+            && TooLarge::needs_small_batches(error)
+        {
+            return Ran::NeedsSmallBatches;
+        }
+        sent = true;
         let batch = batch.map_err(|error| snapshots.error(&error));
         gathered = match &batch {
             Ok(batch) => gathered.and_then(|gathered| gathered.with(batch)),
             Err(_) => None,
         };
         if sender.send(batch).await.is_err() {
-            return;
+            return Ran::Ended;
         }
     }
     if let Some(gathered) = gathered {
         gathered.keep();
     }
+    Ran::Ended
 }
 
 /// Sends batches that are there until the reader ends.

@@ -1,37 +1,59 @@
 //! Large values, and operators that copy them.
 //!
-//! A list or a text that an aggregate puts together may have megabytes, and a join that pairs its row
-//! with ten thousand others copies it as often, in one batch, before anybody can count it. Queries in
-//! which both occur run in small batches, and their joins take no row that is too large for those.
-//! Lists are taken apart in slices, for the same reason, and so are batches of which an expression names
-//! a column again and again.
+//! A list or a text that a query puts together may have megabytes, and a join that pairs its row with ten
+//! thousand others copies it as often, in one batch, before anybody can count it. A query in which a join
+//! meets such a row runs again in small batches, and takes no row that is too large for those. Lists are
+//! taken apart in slices, for the same reason, and so are batches of which an expression names a column
+//! again and again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, OffsetSizeTrait, RecordBatch};
-use arrow::datatypes::{DataType, GenericBinaryType, GenericStringType};
+use arrow::datatypes::{DataType, GenericBinaryType, GenericStringType, Schema};
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::physical_expr::expressions::Column;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
+use datafusion::prelude::SessionConfig;
 
+use crate::error::find;
 use crate::metered::bytes_in;
 
-/// Rows of a batch in which large values may be copied.
-pub(crate) const FEW_ROWS: usize = 128;
+/// What one batch may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Memory for one of the threads of a query, in bytes.
+    memory: usize,
+    /// Rows of a batch that a join makes.
+    rows: usize,
+    /// Rows of all other batches.
+    usual: usize,
+}
 
-/// One part in so many of the memory of all queries may go to one side of such a batch.
+/// How large the batches are that the joins of a query make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Batches {
+    /// As the engine has them.
+    Usual,
+    /// So small that large values can be copied.
+    Small,
+}
+
+/// Rows of a small batch.
+const FEW_ROWS: usize = 32;
+
+/// One part in so many of a thread's memory may go to one side of a joined batch.
 const SHARE: usize = 4;
 
 /// One part in so many goes to the rows of lists that are taken apart at once.
 const APART: usize = 16;
-
-/// An expression that names a column no more often makes no more of a batch than there is room for.
-const OFTEN: usize = 16;
 
 /// The aggregate whose value grows with its rows, and is no list.
 const TEXTS_PUT_TOGETHER: &str = "string_agg";
@@ -39,39 +61,81 @@ const TEXTS_PUT_TOGETHER: &str = "string_agg";
 /// Window functions that give the value of one other row, each once.
 const OF_ONE_ROW: [&str; 2] = ["lag", "lead"];
 
+/// A value in the text of a statement that is as large is copied for each row.
+const LARGE_LITERAL: usize = 1024;
+
+impl Room {
+    /// Where all queries have so much memory.
+    pub(crate) fn of(config: &SessionConfig, memory: usize, batches: Batches) -> Self {
+        let usual = config.batch_size();
+        Self {
+            memory: memory / config.target_partitions().max(1),
+            rows: match batches {
+                Batches::Usual => usual,
+                Batches::Small => FEW_ROWS.min(usual),
+            },
+            usual,
+        }
+    }
+
+    /// The context in which a join runs, whose batches have no more rows.
+    pub(crate) fn of_join(self, context: Arc<TaskContext>) -> Arc<TaskContext> {
+        self.with_rows(context, self.rows)
+    }
+
+    /// The context in which runs what a join reads.
+    pub(crate) fn of_input(self, context: Arc<TaskContext>) -> Arc<TaskContext> {
+        self.with_rows(context, self.usual)
+    }
+
+    fn with_rows(self, context: Arc<TaskContext>, rows: usize) -> Arc<TaskContext> {
+        if self.rows == self.usual {
+            return context;
+        }
+        let config = context.session_config().clone().with_batch_size(rows);
+        let changed = TaskContext::default().with_session_config(config);
+        Arc::new(changed.with_runtime(context.runtime_env()))
+    }
+
+    /// The most that a row may have which is copied into each row of a batch, in bytes.
+    fn row(self) -> usize {
+        self.memory / SHARE / self.rows
+    }
+}
+
 /// Whether an operator pairs rows.
 pub(crate) fn joins(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>() || plan.is::<HashJoinExec>()
 }
 
-/// Whether some aggregate of the plan puts large values together that a join may copy.
-pub(crate) fn copies_large_values(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
-    let (mut aggregates, mut pairs) = (false, false);
-    plan.apply(|node| {
-        pairs |= joins(node);
-        if let Some(node) = node.downcast_ref::<AggregateExec>() {
-            aggregates |= node.aggr_expr().iter().any(|aggregate| {
-                aggregate.fun().name() == TEXTS_PUT_TOGETHER
-                    || aggregate.field().data_type().is_nested()
-            });
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(aggregates && pairs)
-}
-
 /// What would take more memory than there is. No error of the engine's: at one of those that say so,
 /// a join begins to read anew from a disk, where this would be as large.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct TooLarge(String);
+#[error("{message}")]
+pub(crate) struct TooLarge {
+    message: String,
+    /// Whether there may be room in smaller batches.
+    in_smaller_batches: bool,
+}
 
 impl TooLarge {
+    fn new(message: String) -> Self {
+        Self {
+            message,
+            in_smaller_batches: false,
+        }
+    }
+
     /// Of a join by comparison that has no room for its first side.
     pub(crate) fn first_side() -> Self {
-        Self(
-            "a join without equal columns keeps all rows of one side, and they have no room".into(),
-        )
+        let message =
+            "a join without equal columns keeps all rows of one side, and they have no room";
+        Self::new(message.to_string())
+    }
+
+    /// Whether a query that ended with `error` may do in small batches.
+    pub(crate) fn needs_small_batches(error: &DataFusionError) -> bool {
+        find::<Self>(error).is_some_and(|error| error.in_smaller_batches)
     }
 }
 
@@ -107,42 +171,75 @@ pub(crate) fn check_windows(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a batch with a row that is too large to be copied [`FEW_ROWS`] times.
-pub(crate) fn within_a_batch(batch: &RecordBatch, memory: usize) -> Result<()> {
-    let most = memory / SHARE / FEW_ROWS;
-    match bytes_of_rows(batch.columns()).into_iter().max() {
-        Some(bytes) if bytes > most => Err(TooLarge(format!(
-            "a row with lists or texts of {bytes} bytes is joined with others, and {most} are taken"
-        ))
-        .into()),
-        _ => Ok(()),
+/// The parts of a batch that a join may take, whose rows it may copy into each row of a batch.
+pub(crate) fn joined(batch: &RecordBatch, room: Room) -> Result<Vec<RecordBatch>> {
+    let copied = batch.columns().iter().filter(|column| copies_bytes(column));
+    let copied: Vec<_> = copied.map(Arc::clone).collect();
+    let all: usize = copied.iter().map(|column| bytes_in(column)).sum();
+    if all > room.row() {
+        let largest = bytes_of_rows(&copied).into_iter().max().unwrap_or(0);
+        if largest > room.row() {
+            let few = Room {
+                rows: FEW_ROWS.min(room.rows),
+                ..room
+            };
+            return Err(TooLarge {
+                message: format!(
+                    "a row with lists or texts of {largest} bytes is joined with others, and {} are \
+                     taken",
+                    few.row()
+                ),
+                in_smaller_batches: few.rows < room.rows,
+            }
+            .into());
+        }
     }
+    if batch.num_rows() <= room.rows {
+        return Ok(vec![batch.clone()]);
+    }
+    let begins = (0..batch.num_rows()).step_by(room.rows);
+    let parts = begins.map(|begin| {
+        let rows = room.rows.min(batch.num_rows() - begin);
+        batch.slice(begin, rows)
+    });
+    Ok(parts.collect())
+}
+
+/// Whether a copy of a row copies the bytes of this column, and they may be many.
+fn copies_bytes(column: &dyn Array) -> bool {
+    let kind = column.data_type();
+    let views = matches!(kind, DataType::Utf8View | DataType::BinaryView);
+    !views && kind.primitive_width().is_none() && *kind != DataType::Boolean
 }
 
 /// The parts of a batch whose lists, in `columns`, fit into memory when they are taken apart: each
 /// item makes a row, with a copy of all else.
 pub(crate) fn slices(
     batch: &RecordBatch,
-    columns: &[usize],
-    memory: usize,
+    columns: &[(usize, usize)],
+    room: Room,
 ) -> Result<Vec<RecordBatch>> {
+    let is_list = |place: &usize| columns.iter().any(|(list, _)| list == place);
     let others = batch.columns().iter().enumerate();
-    let others = others.filter(|(place, _)| !columns.contains(place));
+    let others = others.filter(|(place, _)| !is_list(place));
     let others: Vec<_> = others.map(|(_, column)| Arc::clone(column)).collect();
     let copied = bytes_of_rows(&others);
-    let lists: Vec<_> = columns.iter().map(|place| batch.column(*place)).collect();
+    let lists = columns
+        .iter()
+        .map(|(place, depth)| (batch.column(*place), *depth));
+    let lists: Vec<_> = lists.collect();
     let rows = 0..batch.num_rows();
     let of_row = rows.map(|row| {
         let (mut items, mut own) = (1, 0);
-        for list in &lists {
-            items = items.max(items_in(list, row));
+        for (list, depth) in &lists {
+            items = items.max(items_in(list, row, *depth));
             own += bytes_in(&list.slice(row, 1));
         }
         let bytes = items.saturating_mul(copied.get(row).copied().unwrap_or(0)) + own;
         (bytes, items)
     });
     let (bytes, items): (Vec<usize>, Vec<usize>) = of_row.unzip();
-    cut(batch, &bytes, memory, |row| {
+    cut(batch, &bytes, room, |row| {
         let items = items[row];
         format!(
             "a list of {items} items that is taken apart makes rows of {} bytes",
@@ -151,45 +248,125 @@ pub(crate) fn slices(
     })
 }
 
-/// The parts of a batch for which an expression that names each of `columns` so many times has room:
-/// what puts texts and lists together may make as much of each row as it names.
-pub(crate) fn parts(
-    batch: &RecordBatch,
-    columns: &[(usize, usize)],
-    memory: usize,
-) -> Result<Vec<RecordBatch>> {
-    let named = columns
-        .iter()
-        .map(|(place, times)| (batch.column(*place), times));
-    let all = named
-        .clone()
-        .map(|(column, times)| bytes_in(column).saturating_mul(*times));
-    if all.fold(0, usize::saturating_add) <= memory / APART {
-        return Ok(vec![batch.clone()]);
+/// How often expressions name the columns of their input, where what they make of a row may be larger
+/// than the row.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Named {
+    /// Columns that are named more than once, with how often; none of those of one size.
+    columns: Vec<(usize, usize)>,
+    /// Large values that stand in the expressions, in bytes.
+    literals: usize,
+    /// Values of subqueries, which are known when rows come.
+    subqueries: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl Named {
+    /// What the expressions of a plan name, unless it has several inputs.
+    pub(crate) fn by(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Self>> {
+        let children = plan.children();
+        let [input] = children.as_slice() else {
+            return Ok(None);
+        };
+        let mut times = BTreeMap::new();
+        let mut named = Self::default();
+        plan.apply_expressions(&mut |expression| named.count(expression, &mut times))?;
+        Ok(named.worth_watching(times, &input.schema()))
     }
-    let of_row = |row: usize| {
-        let named = named.clone();
-        let bytes = named.map(|(column, times)| bytes_in(&column.slice(row, 1)) * times);
-        bytes.sum::<usize>()
-    };
-    let bytes: Vec<usize> = (0..batch.num_rows()).map(of_row).collect();
-    cut(batch, &bytes, memory, |row| {
-        format!("an expression may make {} bytes of one row", bytes[row])
-    })
+
+    /// What an expression over columns of a schema names.
+    pub(crate) fn in_one(
+        expression: &Arc<dyn PhysicalExpr>,
+        schema: &Schema,
+    ) -> Result<Option<Self>> {
+        let mut times = BTreeMap::new();
+        let mut named = Self::default();
+        named.count(expression, &mut times)?;
+        Ok(named.worth_watching(times, schema))
+    }
+
+    fn count(
+        &mut self,
+        expression: &Arc<dyn PhysicalExpr>,
+        times: &mut BTreeMap<usize, usize>,
+    ) -> Result<TreeNodeRecursion> {
+        expression.apply(|part| {
+            if let Some(column) = part.downcast_ref::<Column>() {
+                *times.entry(column.index()).or_insert(0) += 1;
+            } else if let Some(literal) = part.downcast_ref::<Literal>() {
+                let bytes = literal.value().size();
+                self.literals += if bytes > LARGE_LITERAL { bytes } else { 0 };
+            } else if part.is::<ScalarSubqueryExpr>() {
+                self.subqueries.push(Arc::clone(part));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    }
+
+    fn worth_watching(mut self, times: BTreeMap<usize, usize>, schema: &Schema) -> Option<Self> {
+        let grows = |place: usize| {
+            let field = schema.fields().get(place);
+            field.is_some_and(|field| field.data_type().primitive_width().is_none())
+        };
+        let often = times
+            .into_iter()
+            .filter(|(place, times)| *times > 1 && grows(*place));
+        self.columns = often.collect();
+        let some = self.literals > 0 || !self.columns.is_empty() || !self.subqueries.is_empty();
+        some.then_some(self)
+    }
+
+    /// What large values of literals and subqueries take in each row.
+    fn values(&self, batch: &RecordBatch) -> Result<usize> {
+        let none = batch.slice(0, 0);
+        let mut sum = self.literals;
+        for subquery in &self.subqueries {
+            if let ColumnarValue::Scalar(value) = subquery.evaluate(&none)? {
+                let bytes = value.size();
+                sum += if bytes > LARGE_LITERAL { bytes } else { 0 };
+            }
+        }
+        Ok(sum)
+    }
+
+    /// The parts of a batch for which there is room: what puts texts and lists together may make as
+    /// much of each row as it names.
+    pub(crate) fn parts(&self, batch: &RecordBatch, room: Room) -> Result<Vec<RecordBatch>> {
+        let named = self
+            .columns
+            .iter()
+            .map(|(place, times)| (batch.column(*place), times));
+        let all = named
+            .clone()
+            .map(|(column, times)| bytes_in(column).saturating_mul(*times));
+        let values = self.values(batch)?;
+        let for_all = values.saturating_mul(batch.num_rows());
+        if all.fold(for_all, usize::saturating_add) <= room.memory / APART {
+            return Ok(vec![batch.clone()]);
+        }
+        let of_row = |row: usize| {
+            let named = named.clone();
+            let bytes = named.map(|(column, times)| bytes_in(&column.slice(row, 1)) * times);
+            bytes.sum::<usize>() + values
+        };
+        let bytes: Vec<usize> = (0..batch.num_rows()).map(of_row).collect();
+        cut(batch, &bytes, room, |row| {
+            format!("an expression may make {} bytes of one row", bytes[row])
+        })
+    }
 }
 
 /// Cuts a batch, whose rows become so large, into parts that have room together.
 fn cut(
     batch: &RecordBatch,
     bytes: &[usize],
-    memory: usize,
+    room: Room,
     too_large: impl Fn(usize) -> String,
 ) -> Result<Vec<RecordBatch>> {
-    let (at_once, most) = (memory / APART, memory / SHARE);
+    let (at_once, most) = (room.memory / APART, room.memory / SHARE);
     let (mut parts, mut begin, mut sum) = (Vec::new(), 0, 0);
     for (row, bytes) in bytes.iter().enumerate() {
         if *bytes > most {
-            return Err(TooLarge(too_large(row)).into());
+            return Err(TooLarge::new(too_large(row)).into());
         }
         if sum + bytes > at_once && row > begin {
             parts.push(batch.slice(begin, row - begin));
@@ -201,48 +378,11 @@ fn cut(
     Ok(parts)
 }
 
-/// The columns of a plan's input that its expressions name so often that what they make of them has to
-/// be watched, each with how often; none of those of one size.
-pub(crate) fn named_often(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<(usize, usize)>> {
-    let children = plan.children();
-    let [input] = children.as_slice() else {
-        return Ok(Vec::new());
-    };
-    let schema = input.schema();
-    let mut times = BTreeMap::new();
-    plan.apply_expressions(&mut |expression| {
-        expression.apply(|part| {
-            if let Some(column) = part.downcast_ref::<Column>() {
-                *times.entry(column.index()).or_insert(0) += 1;
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })
-    })?;
-    let grows = |place: usize| {
-        let fields = schema.fields();
-        fields
-            .get(place)
-            .is_some_and(|field| field.data_type().primitive_width().is_none())
-    };
-    times.retain(|place, times| *times > OFTEN && grows(*place));
-    Ok(times.into_iter().collect())
-}
-
 /// How many rows the list of a row makes; of lists of lists at most.
-fn items_in(lists: &dyn Array, row: usize) -> usize {
-    let items = |values: &dyn Array, length: usize| match values.data_type().is_nested() {
-        true => bytes_in(&lists.slice(row, 1)),
-        false => length,
-    };
-    match lists.data_type() {
-        DataType::List(_) => {
-            let lists = lists.as_list::<i32>();
-            items(lists.values(), lists.value_length(row) as usize)
-        }
-        DataType::LargeList(_) => {
-            let lists = lists.as_list::<i64>();
-            items(lists.values(), lists.value_length(row) as usize)
-        }
+fn items_in(lists: &dyn Array, row: usize, depth: usize) -> usize {
+    match (lists.data_type(), depth) {
+        (DataType::List(_), 1) => lists.as_list::<i32>().value_length(row) as usize,
+        (DataType::LargeList(_), 1) => lists.as_list::<i64>().value_length(row) as usize,
         _ => bytes_in(&lists.slice(row, 1)),
     }
 }
@@ -290,6 +430,14 @@ mod tests {
 
     use super::*;
 
+    fn room(memory: usize) -> Room {
+        Room {
+            memory,
+            rows: 8192,
+            usual: 8192,
+        }
+    }
+
     fn lists(lengths: &[usize]) -> ArrayRef {
         let lists = lengths
             .iter()
@@ -321,14 +469,14 @@ mod tests {
         let batch = [("n", numbers), ("l", lists(&[100, 100, 0, 300, 1, 2]))];
         let batch = RecordBatch::try_from_iter(batch).expect("a batch");
         let rows = |memory: usize| -> Vec<usize> {
-            let parts = slices(&batch, &[1], memory).expect("parts");
+            let parts = slices(&batch, &[(1, 1)], room(memory)).expect("parts");
             parts.iter().map(RecordBatch::num_rows).collect()
         };
         // A row of a hundred items makes 1,600 bytes, one of three hundred 4,800.
         assert_eq!(rows(16 * 10_000), [6]);
         assert_eq!(rows(16 * 5_000), [3, 3]);
         assert_eq!(rows(16 * 2_000), [1, 2, 1, 2]);
-        let refused = slices(&batch, &[1], 4 * 4_000).expect_err("too large");
+        let refused = slices(&batch, &[(1, 1)], room(4 * 4_000)).expect_err("too large");
         assert!(
             refused.to_string().contains("a list of 300 items"),
             "{refused}"
@@ -339,16 +487,20 @@ mod tests {
     fn what_is_named_often_is_worked_out_in_parts_that_fit() {
         let texts: ArrayRef = Arc::new(StringViewArray::from(vec!["x".repeat(84); 6]));
         let batch = RecordBatch::try_from_iter([("s", texts)]).expect("a batch");
+        let named = Named {
+            columns: vec![(0, 20)],
+            ..Named::default()
+        };
         // A hundred bytes each, with what a view takes.
         let rows = |memory: usize| -> Vec<usize> {
-            let parts = parts(&batch, &[(0, 20)], memory).expect("parts");
+            let parts = named.parts(&batch, room(memory)).expect("parts");
             parts.iter().map(RecordBatch::num_rows).collect()
         };
         assert_eq!(rows(16 * 12_000), [6]);
         assert_eq!(rows(16 * 11_999), [5, 1]);
         assert_eq!(rows(16 * 4_100), [2, 2, 2]);
         assert_eq!(rows(16 * 500), [1, 1, 1, 1, 1, 1]);
-        let refused = parts(&batch, &[(0, 20)], 4 * 1_999).expect_err("too large");
+        let refused = named.parts(&batch, room(4 * 1_999)).expect_err("too large");
         assert!(
             refused.to_string().contains("2000 bytes of one row"),
             "{refused}"

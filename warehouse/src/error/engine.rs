@@ -126,7 +126,8 @@ fn storage_in(error: &DataFusionError, text: &str) -> Option<StorageFailure> {
 }
 
 /// The first error of type `E` in the chain of sources.
-fn find<E: Error + 'static>(error: &DataFusionError) -> Option<&E> {
+/// What an error was caused by, if that is of this type.
+pub(crate) fn find<E: Error + 'static>(error: &DataFusionError) -> Option<&E> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<E>() {

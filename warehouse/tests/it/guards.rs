@@ -150,11 +150,12 @@ async fn rows_that_windows_keep_and_texts_that_multiply_have_the_limit_too() {
         ..WarehouseOptions::default()
     };
     let warehouse = open(&place.location, options).await;
-    let doubled = (0..10).fold(
-        "SELECT value || 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' AS a FROM generate_series(1, 4000)"
-            .to_string(),
-        |inner, _| format!("SELECT a || a AS a FROM ({inner})"),
-    );
+    let doubled = |text: &str| {
+        (0..10).fold(
+            format!("SELECT value || '{text}' AS a FROM generate_series(1, 4000)"),
+            |inner, _| format!("SELECT a || a AS a FROM ({inner})"),
+        )
+    };
     for sql in [
         "SELECT max(n) FROM (SELECT count(*) OVER () AS n FROM generate_series(1, 100000000000))".to_string(),
         "SELECT max(n) FROM (SELECT max(value) OVER () AS n FROM generate_series(1, 100000000000))".to_string(),
@@ -166,7 +167,7 @@ async fn rows_that_windows_keep_and_texts_that_multiply_have_the_limit_too() {
             "SELECT length(regexp_replace(b, 'x', b, 'g')) FROM (SELECT regexp_replace(a, 'x', a, 'g') AS b FROM (SELECT '{}' AS a))",
             "x".repeat(150)
         ),
-        format!("SELECT length(a) FROM ({doubled})"),
+        format!("SELECT length(a) FROM ({})", doubled(&"x".repeat(3_000))),
         "WITH RECURSIVE t(a) AS (SELECT 'x' UNION ALL SELECT a || a FROM t) SELECT max(length(a)) FROM t".to_string(),
         "SELECT length(array_to_string(l, d)) FROM (SELECT array_agg(value) AS l, string_agg(CAST(value AS TEXT), '-') AS d FROM generate_series(1, 20000))".to_string(),
     ] {
