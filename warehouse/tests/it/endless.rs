@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use plimsoll_warehouse::{QueryError, QueryLimits, WarehouseOptions};
+use tokio::time::timeout;
 
 use crate::place::{EVERYTHING, Place, ask, open};
 
@@ -104,8 +105,9 @@ async fn other_queries_go_on_beside_joins() {
     let place = Place::new();
     let warehouse = place.open().await;
     for (what, sql) in ENDLESS {
-        let endless = warehouse.query(sql, &[], &EVERYTHING).await.expect(what);
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut endless = warehouse.query(sql, &[], &EVERYTHING).await.expect(what);
+        let given = timeout(Duration::from_secs(1), endless.ready()).await;
+        assert!(given.is_err(), "{what} has given something");
         let began = Instant::now();
         for _ in 0..3 {
             let next = ask(&warehouse, "SELECT 1 AS a", &[], &EVERYTHING).await;
