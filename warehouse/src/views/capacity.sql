@@ -122,24 +122,9 @@ FROM (
         FROM (
             SELECT
                 *,
-                first_value(CASE WHEN candidate AND settles THEN started_at END) OVER (
-                    PARTITION BY model, gpu_sku, gpu_count, endpoint, slo, workload_digest
-                    ORDER BY
-                        CASE WHEN candidate AND settles THEN 0 ELSE 1 END,
-                        started_at DESC, run_id DESC
-                ) AS settled_at,
-                first_value(CASE WHEN candidate AND settles THEN run_id END) OVER (
-                    PARTITION BY model, gpu_sku, gpu_count, endpoint, slo, workload_digest
-                    ORDER BY
-                        CASE WHEN candidate AND settles THEN 0 ELSE 1 END,
-                        started_at DESC, run_id DESC
-                ) AS settled_id,
-                first_value(CASE WHEN candidate AND settles THEN peak_goodput_rps END) OVER (
-                    PARTITION BY model, gpu_sku, gpu_count, endpoint, slo, workload_digest
-                    ORDER BY
-                        CASE WHEN candidate AND settles THEN 0 ELSE 1 END,
-                        started_at DESC, run_id DESC
-                ) AS settled_rps
+                first_value(CASE WHEN candidate AND settles THEN started_at END) OVER settled_first AS settled_at,
+                first_value(CASE WHEN candidate AND settles THEN run_id END) OVER settled_first AS settled_id,
+                first_value(CASE WHEN candidate AND settles THEN peak_goodput_rps END) OVER settled_first AS settled_rps
             FROM (
                 SELECT
                     *,
@@ -186,6 +171,12 @@ FROM (
                         AND r.pillar = 'performance'
                 ) AS measured
             ) AS placed
+            WINDOW settled_first AS (
+                PARTITION BY model, gpu_sku, gpu_count, endpoint, slo, workload_digest
+                ORDER BY
+                    CASE WHEN candidate AND settles THEN 0 ELSE 1 END,
+                    started_at DESC, run_id DESC
+            )
         ) AS known
     ) AS ranked
     GROUP BY model, gpu_sku, gpu_count, endpoint, slo, workload_digest
