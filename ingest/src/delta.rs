@@ -128,13 +128,14 @@ pub async fn open_table(
 ) -> Result<Option<DeltaTable>, TableError> {
     let warehouse = store.location();
     let fail = |source| TableError::storage(table, warehouse, source);
-    let mut delta = DeltaTable::new(store.log_of(table));
     // A folder that is not there is an error to Delta; in a bucket there are no folders.
-    if warehouse.kind() == StorageKind::Local
-        && !delta.verify_deltatable_existence().await.map_err(fail)?
-    {
-        return Ok(None);
+    if warehouse.kind() == StorageKind::Local {
+        let has_log = store.has_log(table).await;
+        if !has_log.map_err(|error| fail(DeltaTableError::from(error)))? {
+            return Ok(None);
+        }
     }
+    let mut delta = DeltaTable::new(store.log_of(table));
     match delta.load().await {
         Ok(()) => {}
         Err(DeltaTableError::NotATable(_)) => return Ok(None),

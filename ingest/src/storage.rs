@@ -8,9 +8,9 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use deltalake_core::logstore::{LogStoreRef, ObjectStoreRef, StorageConfig, default_logstore};
+use deltalake_core::logstore::{LogStoreRef, ObjectStoreRef};
+use futures::StreamExt as _;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
 use object_store::{ObjectStoreExt as _, PutMode, PutOptions};
 use tokio::sync::OnceCell;
 
@@ -18,6 +18,7 @@ mod cloud;
 mod failure;
 mod kept;
 mod local;
+mod log_store;
 mod told;
 
 pub use cloud::Variables;
@@ -31,6 +32,7 @@ use crate::location::{StorageKind, WarehouseLocation};
 use crate::publish::PublishError;
 use crate::table::Table;
 use local::DurableLocal;
+use log_store::TableLog;
 use told::Told;
 
 /// The object with which storage is asked whether it keeps conditions.
@@ -231,8 +233,30 @@ impl WarehouseStore {
     pub(crate) fn log_of(&self, table: Table) -> LogStoreRef {
         let url = self.location.table_url(table);
         let prefix = path_of(&self.location, url.path());
-        let files: ObjectStoreRef = Arc::new(PrefixStore::new(self.logs.clone(), prefix));
-        default_logstore(files, self.logs.clone(), &url, &StorageConfig::default())
+        Arc::new(TableLog::new(&self.logs, prefix, &url))
+    }
+
+    /// Whether a table has a log, by a look at the log alone.
+    ///
+    /// # Errors
+    /// Storage does not say.
+    pub async fn has_log(&self, table: Table) -> object_store::Result<bool> {
+        let log = self.path(&format!("{}/_delta_log", table.path()));
+        // A log that is long has one, and a list of it is long, too.
+        match self
+            .objects
+            .head(&log.clone().join("_last_checkpoint"))
+            .await
+        {
+            Ok(_) => return Ok(true),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        match self.objects.list(Some(&log)).next().await {
+            Some(Ok(_)) => Ok(true),
+            None | Some(Err(object_store::Error::NotFound { .. })) => Ok(false),
+            Some(Err(error)) => Err(error),
+        }
     }
 
     /// Makes sure, once, that storage keeps the condition under which commits

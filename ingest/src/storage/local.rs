@@ -21,8 +21,10 @@ use object_store::{
 };
 
 mod after;
+mod commits;
 
 use after::few_after;
+use commits::ReadLogs;
 
 /// Local files, each synced with its folder before a write is acknowledged.
 ///
@@ -31,12 +33,14 @@ use after::few_after;
 #[derive(Debug)]
 pub(super) struct DurableLocal {
     inner: Arc<LocalFileSystem>,
+    logs: Arc<ReadLogs>,
 }
 
 impl Default for DurableLocal {
     fn default() -> Self {
         Self {
             inner: Arc::new(LocalFileSystem::new()),
+            logs: Arc::default(),
         }
     }
 }
@@ -229,11 +233,11 @@ impl ObjectStore for DurableLocal {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        let inner = Arc::clone(&self.inner);
+        let (inner, logs) = (Arc::clone(&self.inner), Arc::clone(&self.logs));
         let (prefix, offset) = (prefix.cloned(), offset.clone());
         let listed = async move {
             let few = match &prefix {
-                Some(prefix) => few_after(&inner, prefix, &offset).await?,
+                Some(prefix) => few_after(&inner, logs, prefix, &offset).await?,
                 None => None,
             };
             Ok::<_, Error>(match few {

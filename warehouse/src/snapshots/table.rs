@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use deltalake_core::{DeltaTable, DeltaTableError};
-use futures::StreamExt;
 use object_store::ObjectStoreExt as _;
 use plimsoll_ingest::delta::{self, TableError};
 use plimsoll_ingest::storage;
@@ -204,12 +203,8 @@ impl TableSnapshot {
 
 /// Whether there is such a table, by a look at its log alone.
 pub(crate) async fn is_there(store: &WarehouseStore, table: Table) -> Result<bool, OpenError> {
-    let log = store.path(&format!("{}/_delta_log", table.path()));
-    match store.objects().list(Some(&log)).next().await {
-        Some(Ok(_)) => Ok(true),
-        None | Some(Err(object_store::Error::NotFound { .. })) => Ok(false),
-        Some(Err(error)) => Err(unreadable(table, store.location(), &error)),
-    }
+    let has_log = store.has_log(table).await;
+    has_log.map_err(|error| unreadable(table, store.location(), &error))
 }
 
 /// The schema in the log, which a later release may have widened, and after

@@ -1,18 +1,26 @@
 //! The newest of many files in one folder.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error, ObjectMeta, ObjectStoreExt as _, Result};
+use object_store::{ObjectMeta, Result};
 
+use super::commits::ReadLogs;
 use super::{blocking, failed};
+
+/// So many are looked at one by one: what a log has since it was last summed up.
+pub(super) const FEW: usize = 256;
 
 /// What lies in a folder after the offset, in order; `None` where it is much, or not only plain files.
 pub(super) async fn few_after(
     inner: &LocalFileSystem,
+    logs: Arc<ReadLogs>,
     folder: &Path,
     offset: &Path,
 ) -> Result<Option<Vec<ObjectMeta>>> {
@@ -25,27 +33,59 @@ pub(super) async fn few_after(
     let Ok(place) = inner.path_to_filesystem(folder) else {
         return Ok(None);
     };
-    let names = blocking(move || {
-        let names = names_after(&place, &after);
-        names.map_err(|source| failed(&place, &source))
+    let files = blocking(move || {
+        let files = files_after(&logs, &place, &after);
+        files.map_err(|source| failed(&place, &source))
     });
-    let Some(names) = names.await?.filter(|names| names.len() <= FEW) else {
+    let objects = files.await?.map(|files| {
+        let objects = files
+            .into_iter()
+            .map(|(name, metadata)| object(folder.clone().join(name), &metadata));
+        objects.collect()
+    });
+    Ok(objects)
+}
+
+/// A file as `LocalFileSystem` tells of it.
+fn object(location: Path, metadata: &Metadata) -> ObjectMeta {
+    let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
+    let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    ObjectMeta {
+        location,
+        last_modified: modified.into(),
+        size: metadata.len(),
+        e_tag: Some(format!(
+            "{:x}-{:x}-{:x}",
+            metadata.ino(),
+            since_epoch.as_micros(),
+            metadata.len()
+        )),
+        version: None,
+    }
+}
+
+fn files_after(
+    logs: &ReadLogs,
+    folder: &FilePath,
+    after: &str,
+) -> io::Result<Option<Vec<(String, Metadata)>>> {
+    if let Some(commits) = logs.commits_from(folder, after)? {
+        return Ok(Some(commits));
+    }
+    let Some(names) = names_after(folder, after)?.filter(|names| names.len() <= FEW) else {
         return Ok(None);
     };
-    let mut few = Vec::with_capacity(names.len());
+    let mut files = Vec::with_capacity(names.len());
     for name in names {
-        match inner.head(&folder.clone().join(name)).await {
-            Ok(object) => few.push(object),
+        match fs::metadata(folder.join(&name)) {
+            Ok(metadata) => files.push((name, metadata)),
             // Gone since.
-            Err(Error::NotFound { .. }) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(few))
+    Ok(Some(files))
 }
-
-/// So many are looked at one by one: what a log has since it was last summed up.
-const FEW: usize = 256;
 
 /// The names of files after `after`, in order; `None` where there is anything but files whose names
 /// are the objects' names.
@@ -84,6 +124,7 @@ fn names_after(folder: &FilePath, after: &str) -> io::Result<Option<Vec<String>>
 #[cfg(test)]
 mod tests {
     use futures::TryStreamExt as _;
+    use futures::stream::BoxStream;
     use object_store::ObjectStore as _;
 
     use super::super::DurableLocal;
@@ -137,5 +178,35 @@ mod tests {
         let nothing = store.list_with_offset(Some(&missing), &in_folder(folder.path(), "none/1"));
         let nothing: Vec<ObjectMeta> = nothing.try_collect().await.expect("nothing");
         assert!(nothing.is_empty());
+    }
+
+    /// A log's commits are found by their names, and told of as by a look at everything.
+    #[tokio::test]
+    async fn the_commits_of_a_log_are_listed_as_the_folder_has_them() {
+        let folder = tempfile::tempdir().expect("folder");
+        let log = folder.path().join("_delta_log");
+        fs::create_dir(&log).expect("made");
+        for commit in 0..12 {
+            fs::write(log.join(format!("{commit:020}.json")), "commit").expect("written");
+        }
+        let checkpoint = log.join("00000000000000000009.checkpoint.parquet");
+        fs::write(checkpoint, "all of it").expect("written");
+        fs::write(log.join("_last_checkpoint"), r#"{"version":9}"#).expect("written");
+        let store = DurableLocal::default();
+        let prefix = in_folder(folder.path(), "_delta_log");
+        // The library passes over what is no commit.
+        let commits = async |listed: BoxStream<'static, Result<ObjectMeta>>| {
+            let mut commits: Vec<ObjectMeta> = listed.try_collect().await.expect("listed");
+            commits.retain(|object| !object.location.as_ref().ends_with("_last_checkpoint"));
+            commits.sort_by(|one, other| one.location.cmp(&other.location));
+            commits
+        };
+        // The first time by all names.
+        for (first, count) in [(0, 13), (0, 13), (9, 4), (10, 2), (12, 0)] {
+            let offset = in_folder(&log, &format!("{first:020}"));
+            let ours = commits(store.list_with_offset(Some(&prefix), &offset)).await;
+            let all = commits(store.inner.list_with_offset(Some(&prefix), &offset)).await;
+            assert_eq!((ours.len(), ours), (count, all), "{first}");
+        }
     }
 }
