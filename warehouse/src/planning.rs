@@ -17,10 +17,10 @@ use crate::metered;
 use crate::parameters::Parameters;
 use crate::plain;
 use crate::snapshots::Snapshots;
-use crate::stopping::{Stop, heeding};
+use crate::stopping::{Stop, heeding, windows_heeding};
 use crate::wide::{self, Batches, Room};
 
-/// Plans one statement over one set of snapshots; its joins heed `stop`.
+/// Plans one statement over one set of snapshots; its joins and windows heed `stop`.
 pub(crate) async fn plan(
     snapshots: &Arc<Snapshots>,
     statement: Statement,
@@ -45,7 +45,11 @@ pub(crate) async fn plan(
             what: format!("{} is", error.message()),
         })?;
     let logical = parameters.bind(plan, snapshots.memory_limit())?;
-    let plan = session.create_physical_plan(&logical).await.map_err(fail)?;
+    let logical = session.optimize(&logical).map_err(fail)?;
+    let logical = windows_heeding(logical, stop).map_err(fail)?;
+    let planner = session.query_planner();
+    let plan = planner.create_physical_plan(&logical, &session).await;
+    let plan = plan.map_err(fail)?;
     wide::check_windows(&plan).map_err(fail)?;
     let plan = plain::texts(plan).map_err(fail)?;
     let room = Room::of(session.config(), snapshots.memory_limit(), batches);

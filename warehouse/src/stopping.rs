@@ -4,7 +4,7 @@
 //! rows are read. An operator that joins makes many rows of few, or none of many, for hours perhaps
 //! before it reads again: so its batches count as rows that are read, and its condition, which is
 //! worked out again and again, looks whether the query was stopped, and now and then has other
-//! queries go on beside it.
+//! queries go on beside it. So do the values of window functions.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -31,6 +31,10 @@ use datafusion::physical_plan::unnest::UnnestExec;
 
 use crate::metered::giving_way;
 use crate::wide::{Named, Room};
+
+mod windows;
+
+pub(crate) use windows::windows_heeding;
 
 /// A condition is worked out for so long before others have their turn.
 const TURN: Duration = Duration::from_millis(100);
@@ -116,8 +120,33 @@ struct Heeding {
     /// What it names often, if it does.
     named: Option<Arc<Named>>,
     room: Room,
+    heed: Heed,
+}
+
+/// What work of a query looks at now and then.
+#[derive(Debug, Clone)]
+struct Heed {
     stop: Stop,
     turns: Arc<Turns>,
+}
+
+impl Heed {
+    fn of(stop: &Stop) -> Self {
+        Self {
+            stop: stop.clone(),
+            turns: Arc::new(Turns {
+                began: Instant::now(),
+                last: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Ends the work where the query was stopped, and has others go on beside it where it takes long.
+    fn heed(&self) -> Result<()> {
+        self.stop.heed()?;
+        self.turns.let_others();
+        Ok(())
+    }
 }
 
 /// When others had their turn last.
@@ -153,11 +182,7 @@ impl Heeding {
             condition: Arc::clone(filter.expression()),
             named: Named::in_one(filter.expression(), filter.schema())?.map(Arc::new),
             room,
-            stop: stop.clone(),
-            turns: Arc::new(Turns {
-                began: Instant::now(),
-                last: AtomicU64::new(0),
-            }),
+            heed: Heed::of(stop),
         };
         let columns = filter.column_indices().to_vec();
         let schema = Arc::clone(filter.schema());
@@ -171,8 +196,7 @@ impl PhysicalExpr for Heeding {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        self.stop.heed()?;
-        self.turns.let_others();
+        self.heed.heed()?;
         let parts = match &self.named {
             Some(named) => named.parts(batch, self.room)?,
             None => return self.condition.evaluate(batch),
@@ -181,7 +205,7 @@ impl PhysicalExpr for Heeding {
             return self.condition.evaluate(batch);
         }
         let values = parts.iter().map(|part| {
-            self.stop.heed()?;
+            self.heed.heed()?;
             self.condition.evaluate(part)?.into_array(part.num_rows())
         });
         let values = values.collect::<Result<Vec<_>>>()?;
@@ -204,8 +228,7 @@ impl PhysicalExpr for Heeding {
             condition,
             named: self.named.clone(),
             room: self.room,
-            stop: self.stop.clone(),
-            turns: Arc::clone(&self.turns),
+            heed: self.heed.clone(),
         }))
     }
 

@@ -11,7 +11,7 @@ use crate::place::{EVERYTHING, Place, ask, open};
 const SOON: Duration = Duration::from_secs(10);
 
 /// Each reads its input at once, and has work for days then.
-const ENDLESS: [(&str, &str); 11] = [
+const ENDLESS: [(&str, &str); 14] = [
     (
         "pairs, few of which are",
         "SELECT sum(a.value * b.value) FROM generate_series(1, 200000) AS a \
@@ -69,10 +69,26 @@ const ENDLESS: [(&str, &str); 11] = [
          (SELECT array_agg(value) AS l FROM generate_series(1, 100000)), \
          generate_series(1, 900000000))",
     ),
+    (
+        "a running median",
+        "SELECT max(m) FROM (SELECT median(value) OVER (ORDER BY value \
+         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS m FROM generate_series(1, 2000000))",
+    ),
+    (
+        "the median of what is left",
+        "SELECT max(m) FROM (SELECT median(value) OVER (ORDER BY value \
+         ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS m FROM generate_series(1, 2000000))",
+    ),
+    (
+        "medians of many rows",
+        "SELECT max(m) FROM (SELECT median(value) OVER (ORDER BY value \
+         ROWS BETWEEN 200000 PRECEDING AND 200000 FOLLOWING) AS m \
+         FROM generate_series(1, 2000000))",
+    ),
 ];
 
 #[tokio::test]
-async fn joins_stop_at_their_limit_and_give_their_threads_back() {
+async fn they_stop_at_their_limit_and_give_their_threads_back() {
     let place = Place::new();
     let warehouse = place.open().await;
     let limits = QueryLimits {
@@ -101,7 +117,7 @@ async fn joins_stop_at_their_limit_and_give_their_threads_back() {
 }
 
 #[tokio::test]
-async fn other_queries_go_on_beside_joins() {
+async fn other_queries_go_on_beside_them() {
     let place = Place::new();
     let warehouse = place.open().await;
     for (what, sql) in ENDLESS {
@@ -294,4 +310,26 @@ async fn recursive_queries_join_in_every_round() {
                JOIN t ON s.v > t.n AND s.v < t.n + 2 WHERE t.n < 5) SELECT n FROM t ORDER BY n";
     let found = ask(&place.open().await, sql, &[], &EVERYTHING).await;
     assert_eq!(found.expect("an answer"), "n\n1\n2\n3\n4\n5\n");
+}
+
+/// Whatever stops a window function changes none of its values.
+#[tokio::test]
+async fn window_functions_give_what_they_would() {
+    let place = Place::new();
+    let warehouse = place.open().await;
+    let sql = "SELECT value AS v, sum(value) OVER (ORDER BY value) AS so_far, \
+        sum(value) OVER (ORDER BY value ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS rest, \
+        sum(value) FILTER (WHERE value % 2 = 0) OVER (ORDER BY value) AS even, \
+        median(CAST(value AS DOUBLE)) OVER (ORDER BY value ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) \
+        AS middle, count(*) OVER () AS n, max(value) OVER (PARTITION BY value % 2) AS most, \
+        last_value(value) OVER (ORDER BY value DESC ROWS BETWEEN CURRENT ROW AND UNBOUNDED \
+        FOLLOWING) AS last FROM generate_series(1, 5) ORDER BY v";
+    let answer = ask(&warehouse, sql, &[], &EVERYTHING).await;
+    let expected = "v,so_far,rest,even,middle,n,most,last\n\
+        1,1,15,,1.5,5,5,1\n\
+        2,3,14,2,2.0,5,4,1\n\
+        3,6,12,2,3.0,5,5,1\n\
+        4,10,9,6,4.0,5,4,1\n\
+        5,15,5,6,4.5,5,5,1\n";
+    assert_eq!(answer.expect("an answer"), expected);
 }

@@ -34,8 +34,9 @@ use timing::{
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Runs of the larger warehouse; 10000 are nine months of nightly runs
-    #[arg(long, default_value_t = 1_000)]
+    /// Runs of the larger warehouse, of which the smaller has a tenth; 10000 are nine months of
+    /// nightly runs
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     runs: u64,
     /// Requests of each performance run; 16667 make 100 million in 10000 runs
     #[arg(long, default_value_t = 2_000)]
