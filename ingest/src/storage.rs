@@ -242,15 +242,17 @@ impl WarehouseStore {
     /// Storage does not say.
     pub async fn has_log(&self, table: Table) -> object_store::Result<bool> {
         let log = self.path(&format!("{}/_delta_log", table.path()));
-        // A log that is long has one, and a list of it is long, too.
-        match self
-            .objects
-            .head(&log.clone().join("_last_checkpoint"))
-            .await
-        {
-            Ok(_) => return Ok(true),
-            Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(error),
+        // In a folder the first of many names takes a look at a thousand.
+        if self.location.kind() == StorageKind::Local {
+            match self
+                .objects
+                .head(&log.clone().join("_last_checkpoint"))
+                .await
+            {
+                Ok(_) => return Ok(true),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         match self.objects.list(Some(&log)).next().await {
             Some(Ok(_)) => Ok(true),

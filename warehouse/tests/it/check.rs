@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use plimsoll_ingest::{CaseRow, GpuSampleRow, RequestRow, RunId, RunRow, Table};
 use plimsoll_warehouse::{Checked, Chore, Retention, Severity, WarehouseOptions, check, maintain};
 
-use crate::place::{Place, at, blank, envelope, id, request, run, stage, tick};
+use crate::place::{EVERYTHING, Place, ask, at, blank, envelope, id, request, run, stage, tick};
 
 async fn checked(place: &Place) -> Checked {
     let options = WarehouseOptions {
@@ -447,4 +447,17 @@ async fn a_commit_that_is_missing_is_named_in_a_line() {
         said.len() < 300 && finding.help.contains("restore"),
         "{said}"
     );
+    // Nor does who asks again get what comes before the gap for all there is.
+    let warehouse = place.open().await;
+    for _ in 0..2 {
+        let asked = ask(
+            &warehouse,
+            "SELECT count(*) FROM requests",
+            &[],
+            &EVERYTHING,
+        )
+        .await;
+        let error = asked.expect_err("a commit is missing").to_string();
+        assert!(error.contains("commit 2 follows 0"), "{error}");
+    }
 }

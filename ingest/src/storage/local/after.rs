@@ -5,13 +5,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path as FilePath;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, Result};
 
-use super::commits::ReadLogs;
+use super::commits::{ReadLogs, version_of};
 use super::{blocking, failed};
 
 /// So many are looked at one by one: what a log has since it was last summed up.
@@ -72,9 +72,15 @@ fn files_after(
     if let Some(commits) = logs.commits_from(folder, after)? {
         return Ok(Some(commits));
     }
-    let Some(names) = names_after(folder, after)?.filter(|names| names.len() <= FEW) else {
+    let began = SystemTime::now();
+    let Some(names) = names_after(folder, after)? else {
         return Ok(None);
     };
+    logs.was_read(folder, began, names.last);
+    let names = names.after;
+    if names.len() > FEW {
+        return Ok(None);
+    }
     let mut files = Vec::with_capacity(names.len());
     for name in names {
         match fs::metadata(folder.join(&name)) {
@@ -87,9 +93,17 @@ fn files_after(
     Ok(Some(files))
 }
 
+/// The names of files in a folder.
+struct Names {
+    /// Those after the one that was asked for, in order.
+    after: Vec<String>,
+    /// The greatest version of a log's commit or checkpoint among all.
+    last: Option<u64>,
+}
+
 /// The names of files after `after`, in order; `None` where there is anything but files whose names
 /// are the objects' names.
-fn names_after(folder: &FilePath, after: &str) -> io::Result<Option<Vec<String>>> {
+fn names_after(folder: &FilePath, after: &str) -> io::Result<Option<Names>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -97,6 +111,7 @@ fn names_after(folder: &FilePath, after: &str) -> io::Result<Option<Vec<String>>
     };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let mut names = Vec::new();
+    let mut last = None;
     for entry in entries {
         let entry = entry?;
         if !entry.file_type()?.is_file() {
@@ -109,6 +124,7 @@ fn names_after(folder: &FilePath, after: &str) -> io::Result<Option<Vec<String>>
         let is_staged = name.split_once('#').is_some_and(|(_, number)| {
             !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
         });
+        last = last.max(version_of(name));
         if name <= after || is_staged {
             continue;
         }
@@ -118,7 +134,7 @@ fn names_after(folder: &FilePath, after: &str) -> io::Result<Option<Vec<String>>
         names.push(name.to_string());
     }
     names.sort_unstable();
-    Ok(Some(names))
+    Ok(Some(Names { after: names, last }))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! Names can be read from a folder only from the first to the last, and a log keeps those of a month.
 //! What is asked for at each look are the few since its last checkpoint, and their names follow each
-//! other. That a commit among them was lost only the whole folder tells, so it is read first, and
-//! then from time to time.
+//! other. That a commit among them was lost only what comes after it tells: so all names are read
+//! first, and from time to time, and what was seen once has to be found again.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
@@ -25,47 +25,86 @@ struct LastCheckpoint {
     version: u64,
 }
 
-/// The logs whose folders were read whole, and when; by the wall clock, since others stand still while
-/// a machine sleeps.
+/// What was seen of a log.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// When all names were read; by the wall clock, since others stand still while a machine sleeps.
+    read_at: SystemTime,
+    /// The greatest version.
+    last: u64,
+}
+
+/// The logs whose folders were read whole.
 #[derive(Debug, Default)]
-pub(super) struct ReadLogs(Mutex<HashMap<PathBuf, SystemTime>>);
+pub(super) struct ReadLogs(Mutex<HashMap<PathBuf, Seen>>);
 
 impl ReadLogs {
     /// The names of the commits from a name on, and of the checkpoints among them, in order; `None`
-    /// where it takes all names to tell. They are to be read then.
+    /// where it takes all names to tell.
     pub(super) fn commits_from(
         &self,
         folder: &FilePath,
         from: &str,
     ) -> io::Result<Option<Vec<(String, Metadata)>>> {
-        let is_log = folder.file_name().is_some_and(|name| name == "_delta_log");
         let is_version = from.len() == 20 && from.bytes().all(|byte| byte.is_ascii_digit());
-        let Some(first) = from.parse().ok().filter(|_| is_log && is_version) else {
+        let Some(first) = from.parse().ok().filter(|_| is_version) else {
             return Ok(None);
         };
-        let now = SystemTime::now();
+        let Some(seen) = self.all().get(folder).copied() else {
+            return Ok(None);
+        };
         // A clock that was set back does not tell.
-        let ago = self.at(folder).and_then(|at| now.duration_since(at).ok());
-        if ago.is_some_and(|ago| ago < READ_AGAIN)
-            && knows_absence(folder)
-            && let Some(found) = found_from(folder, first)?
-        {
-            return Ok(Some(found));
+        let ago = SystemTime::now().duration_since(seen.read_at);
+        if !ago.is_ok_and(|ago| ago < READ_AGAIN) || !knows_absence(folder) {
+            return Ok(None);
         }
-        self.all().insert(folder.to_path_buf(), now);
-        Ok(None)
+        let Some(found) = found_from(folder, first)? else {
+            return Ok(None);
+        };
+        if found.last < seen.last {
+            return Ok(None);
+        }
+        if let Some(seen) = self.all().get_mut(folder) {
+            seen.last = seen.last.max(found.last);
+        }
+        Ok(Some(found.files))
     }
 
-    fn at(&self, folder: &FilePath) -> Option<SystemTime> {
-        self.all().get(folder).copied()
+    /// All names of a folder were read, from `read_at` on; the greatest version among them was `last`.
+    pub(super) fn was_read(&self, folder: &FilePath, read_at: SystemTime, last: Option<u64>) {
+        let is_log = folder.file_name().is_some_and(|name| name == "_delta_log");
+        match last {
+            Some(last) if is_log => {
+                let seen = Seen { read_at, last };
+                self.all().insert(folder.to_path_buf(), seen);
+            }
+            _ => drop(self.all().remove(folder)),
+        }
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<PathBuf, SystemTime>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<PathBuf, Seen>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn found_from(log: &FilePath, first: u64) -> io::Result<Option<Vec<(String, Metadata)>>> {
+/// The version of a commit, or of a checkpoint, by its name.
+pub(super) fn version_of(name: &str) -> Option<u64> {
+    let (version, kind) = name.split_once('.')?;
+    let is_of_log = version.len() == 20 && (kind == COMMIT || kind == CHECKPOINT);
+    version.parse().ok().filter(|_| is_of_log)
+}
+
+const COMMIT: &str = "json";
+const CHECKPOINT: &str = "checkpoint.parquet";
+
+/// What names tell.
+struct Found {
+    files: Vec<(String, Metadata)>,
+    /// The greatest version among them.
+    last: u64,
+}
+
+fn found_from(log: &FilePath, first: u64) -> io::Result<Option<Found>> {
     let mut found = Vec::new();
     let mut next = first;
     let mut checkpoint = None;
@@ -77,12 +116,12 @@ fn found_from(log: &FilePath, first: u64) -> io::Result<Option<Vec<(String, Meta
             found.extend(there.map(|metadata| (name, metadata)));
             Ok::<_, io::Error>(is_there)
         };
-        let is_summed_up = look("checkpoint.parquet")?;
+        let is_summed_up = look(CHECKPOINT)?;
         if is_summed_up {
             checkpoint = Some(next);
         }
         // The commit that a checkpoint sums up may be gone.
-        if !look("json")? && !is_summed_up {
+        if !look(COMMIT)? && !is_summed_up {
             break;
         }
         if found.len() > FEW {
@@ -108,7 +147,8 @@ fn found_from(log: &FilePath, first: u64) -> io::Result<Option<Vec<(String, Meta
         Some(_) => true,
         None => first <= 1,
     };
-    Ok(is_all.then_some(found))
+    let last = next - 1;
+    Ok(is_all.then_some(Found { files: found, last }))
 }
 
 fn metadata(path: &FilePath) -> io::Result<Option<Metadata>> {
@@ -199,8 +239,18 @@ mod tests {
         /// As after a moment ago.
         fn was_read(&self) -> ReadLogs {
             let read = ReadLogs::default();
-            read.all().insert(self.path(), SystemTime::now());
+            self.read(&read, SystemTime::now());
             read
+        }
+
+        /// Reads all names.
+        fn read(&self, logs: &ReadLogs, at: SystemTime) {
+            let names = fs::read_dir(self.path()).expect("a folder");
+            let versions = names.filter_map(|entry| {
+                let name = entry.expect("a name").file_name();
+                version_of(name.to_str().expect("plain"))
+            });
+            logs.was_read(&self.path(), at, versions.max());
         }
     }
 
@@ -243,14 +293,11 @@ mod tests {
             assert!(found.is_none(), "{name}");
         }
         let other = long.0.path().join("rows");
-        fs::rename(long.path(), &other).expect("renamed");
         let read = ReadLogs::default();
-        read.all().insert(other.clone(), SystemTime::now());
-        let found = read.commits_from(&other, &format!("{:020}", 200));
-        assert!(found.expect("looked").is_none(), "no log");
+        read.was_read(&other, SystemTime::now(), Some(256));
+        assert!(read.all().is_empty(), "no log");
     }
 
-    /// A commit that was lost is told from one that is not there yet by what comes after it.
     #[test]
     fn all_names_are_read_first_and_then_from_time_to_time() {
         let log = Log::of(0..3);
@@ -260,18 +307,39 @@ mod tests {
             found.expect("looked").map(|found| found.len())
         };
         assert_eq!(look(), None, "nobody has read them");
-        assert_eq!(look(), Some(2));
         let now = SystemTime::now();
-        let second = Duration::from_secs(1);
-        for wrong in [now - READ_AGAIN, now + READ_AGAIN] {
-            read.all().insert(log.path(), wrong);
-            assert_eq!(look(), None, "it is long ago, or nobody knows");
-            assert_eq!(look(), Some(2));
-        }
-        read.all()
-            .insert(log.path(), now - READ_AGAIN + second * 10);
+        log.read(&read, now);
         assert_eq!(look(), Some(2));
-        log.delete(1..2);
+        for wrong in [now - READ_AGAIN, now + READ_AGAIN] {
+            log.read(&read, wrong);
+            assert_eq!(look(), None, "it is long ago, or nobody knows");
+        }
+        log.read(&read, now - READ_AGAIN + Duration::from_secs(10));
+        assert_eq!(look(), Some(2));
+    }
+
+    /// A commit that was lost is told from one that is not there yet by what was seen after it.
+    #[test]
+    fn what_was_seen_once_has_to_be_found_again() {
+        let log = Log::of(0..4);
+        let read = ReadLogs::default();
+        let look = || {
+            let found = read.commits_from(&log.path(), &format!("{:020}", 1));
+            found.expect("looked").map(|found| found.len())
+        };
+        log.read(&read, SystemTime::now());
+        log.write("00000000000000000004.json", "{}");
+        assert_eq!(look(), Some(4));
+        log.delete(4..5);
+        assert_eq!(look(), None, "it was seen by its name");
+        log.read(&read, SystemTime::now());
+        assert_eq!(look(), Some(3));
+        log.delete(2..3);
+        for _ in 0..2 {
+            assert_eq!(look(), None, "the log goes on behind a gap");
+            log.read(&read, SystemTime::now());
+        }
+        log.delete(0..2);
         assert_eq!(look(), None, "nothing follows");
     }
 }
