@@ -12,7 +12,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, Result};
 
 use super::commits::{ReadLogs, version_of};
-use super::{blocking, failed};
+use super::{blocking, failed, generic};
 
 /// So many are looked at one by one: what a log has since it was last summed up.
 pub(super) const FEW: usize = 256;
@@ -37,20 +37,22 @@ pub(super) async fn few_after(
         let files = files_after(&logs, &place, &after);
         files.map_err(|source| failed(&place, &source))
     });
-    let objects = files.await?.map(|files| {
-        let objects = files
-            .into_iter()
-            .map(|(name, metadata)| object(folder.clone().join(name), &metadata));
-        objects.collect()
-    });
-    Ok(objects)
+    let Some(files) = files.await? else {
+        return Ok(None);
+    };
+    let objects = files
+        .into_iter()
+        .map(|(name, metadata)| object(folder.clone().join(name), &metadata));
+    let objects = objects.collect::<io::Result<_>>();
+    objects.map(Some).map_err(generic)
 }
 
 /// A file as `LocalFileSystem` tells of it.
-fn object(location: Path, metadata: &Metadata) -> ObjectMeta {
-    let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
+fn object(location: Path, metadata: &Metadata) -> io::Result<ObjectMeta> {
+    let modified = metadata.modified()?;
+    // A file from before 1970 has 0, as there.
     let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-    ObjectMeta {
+    Ok(ObjectMeta {
         location,
         last_modified: modified.into(),
         size: metadata.len(),
@@ -61,7 +63,7 @@ fn object(location: Path, metadata: &Metadata) -> ObjectMeta {
             metadata.len()
         )),
         version: None,
-    }
+    })
 }
 
 fn files_after(

@@ -236,6 +236,12 @@ mod tests {
             Some(named.collect())
         }
 
+        /// How many files are found by their names.
+        fn found_by(&self, logs: &ReadLogs, from: u64) -> Option<usize> {
+            let found = logs.commits_from(&self.path(), &format!("{from:020}"));
+            found.expect("looked").map(|found| found.len())
+        }
+
         /// As after a moment ago.
         fn was_read(&self) -> ReadLogs {
             let read = ReadLogs::default();
@@ -302,10 +308,7 @@ mod tests {
     fn all_names_are_read_first_and_then_from_time_to_time() {
         let log = Log::of(0..3);
         let read = ReadLogs::default();
-        let look = || {
-            let found = read.commits_from(&log.path(), &format!("{:020}", 1));
-            found.expect("looked").map(|found| found.len())
-        };
+        let look = || log.found_by(&read, 1);
         assert_eq!(look(), None, "nobody has read them");
         let now = SystemTime::now();
         log.read(&read, now);
@@ -323,10 +326,7 @@ mod tests {
     fn what_was_seen_once_has_to_be_found_again() {
         let log = Log::of(0..4);
         let read = ReadLogs::default();
-        let look = || {
-            let found = read.commits_from(&log.path(), &format!("{:020}", 1));
-            found.expect("looked").map(|found| found.len())
-        };
+        let look = || log.found_by(&read, 1);
         log.read(&read, SystemTime::now());
         log.write("00000000000000000004.json", "{}");
         assert_eq!(look(), Some(4));
