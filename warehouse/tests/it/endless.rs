@@ -11,7 +11,7 @@ use crate::place::{EVERYTHING, Place, ask, open};
 const SOON: Duration = Duration::from_secs(10);
 
 /// Each reads its input at once, and has work for days then.
-const ENDLESS: [(&str, &str); 14] = [
+const ENDLESS: [(&str, &str); 16] = [
     (
         "pairs, few of which are",
         "SELECT sum(a.value * b.value) FROM generate_series(1, 200000) AS a \
@@ -83,6 +83,20 @@ const ENDLESS: [(&str, &str); 14] = [
         "medians of many rows",
         "SELECT max(m) FROM (SELECT median(value) OVER (ORDER BY value \
          ROWS BETWEEN 200000 PRECEDING AND 200000 FOLLOWING) AS m \
+         FROM generate_series(1, 2000000))",
+    ),
+    (
+        "a value far behind nulls",
+        "SELECT max(m) FROM (SELECT nth_value(CASE WHEN value % 2 = 0 THEN value END, 900000) \
+         IGNORE NULLS OVER (ORDER BY value \
+         ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS m \
+         FROM generate_series(1, 2000000))",
+    ),
+    (
+        "the last value of what is left",
+        "SELECT max(m) FROM (SELECT last_value(CASE WHEN value % 2 = 0 THEN value END) \
+         IGNORE NULLS OVER (ORDER BY value \
+         ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS m \
          FROM generate_series(1, 2000000))",
     ),
 ];
