@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::between::{self, Between, Head, Passing, Rules};
 use crate::encrypted::Terminator;
-use crate::peers::Bucket;
+use crate::peers::{self, Bucket};
 use crate::program::{Answer, Place};
 use crate::simulated::Simulated;
 
@@ -77,6 +77,28 @@ fn a_bucket_holds_a_warehouse(bucket: &Bucket) {
 #[test]
 fn s3_holds_a_warehouse() {
     a_bucket_holds_a_warehouse(&Bucket::s3());
+}
+
+#[test]
+fn duckdb_reads_a_warehouse_in_s3() {
+    let bucket = Bucket::s3();
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let there = |arguments: &[&str]| {
+        let arguments = [arguments, &["--warehouse", bucket.warehouse]].concat();
+        answer(&place, &bucket.variables, &arguments)
+    };
+    let run = there(&simulated.run(&["--requests", "12"]));
+    assert!(matches!(run.code, Some(0 | 5)), "{run:?}");
+    let ours = ["capacity", "answers"].map(|view| {
+        let sql = format!("SELECT * FROM {view}");
+        let rows = there(&["sql", &sql, "--format", "json"]).json();
+        json!({"name": view, "rows": rows})
+    });
+    let script = there(&["warehouse", "views", "--dialect", "duckdb"]);
+    let secret = bucket.secret_of_duckdb();
+    let agree = peers::asked_by_a_stranger(&place, &script.stdout, &ours, Some(&secret));
+    assert_eq!(agree, ours.len());
 }
 
 #[test]

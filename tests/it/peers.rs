@@ -2,10 +2,13 @@
 //!
 //! `cargo xtask peers` installs them; `cargo xtask test` does so before the tests.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::program::{Drained, Listen, Running};
+use serde_json::Value;
+
+use crate::program::{Drained, Listen, Place, Running};
 
 /// What the peers' installation holds, such as `venv/bin/python`.
 pub(crate) fn installed(path: &str) -> PathBuf {
@@ -20,6 +23,34 @@ pub(crate) fn installed(path: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Asks the views of a warehouse by DuckDB, as a stranger does: by the script that the program prints,
+/// over the Delta tables. Gives how many answers agree with ours; all have to.
+///
+/// Each of `ours` has what was asked and the rows; `secret` has DuckDB find a bucket.
+pub(crate) fn asked_by_a_stranger(
+    place: &Place,
+    script: &str,
+    ours: &[Value],
+    secret: Option<&str>,
+) -> usize {
+    let [views, answers] = ["tables.sql", "asked.json"].map(|name| place.path().join(name));
+    fs::write(&views, script).expect("written");
+    fs::write(&answers, Value::from(ours).to_string()).expect("written");
+    let stranger = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/judges/stranger.py");
+    let asked = Command::new(installed("duckdb-delta/venv/bin/python"))
+        .args(["-B", stranger])
+        .args([&views, &answers])
+        .args(secret)
+        .output()
+        .expect("DuckDB starts");
+    let said = String::from_utf8_lossy(&asked.stdout);
+    let complaint = String::from_utf8_lossy(&asked.stderr);
+    assert!(asked.status.success(), "{said}{complaint}");
+    let count = said.lines().last().and_then(|line| line.split_once(' '));
+    let (count, _) = count.expect("it ends with how many agree");
+    count.parse().expect("a number")
 }
 
 /// A bucket in a storage server that ends with it.
@@ -95,6 +126,20 @@ impl Bucket {
                 ("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-tests".to_owned()),
             ],
         }
+    }
+
+    /// The statement by which DuckDB finds a bucket of Moto's.
+    pub(crate) fn secret_of_duckdb(&self) -> String {
+        let variable = |wanted: &str| {
+            let found = self.variables.iter().find(|(name, _)| *name == wanted);
+            &found.expect("it is one of S3's").1
+        };
+        let [key, secret] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(variable);
+        let endpoint = self.url.trim_start_matches("http://");
+        format!(
+            "CREATE SECRET (TYPE s3, KEY_ID '{key}', SECRET '{secret}', REGION 'us-east-1', \
+             ENDPOINT '{endpoint}', URL_STYLE 'path', USE_SSL false)"
+        )
     }
 
     /// Azurite's blob storage, with the key that all of its installations have.

@@ -3,24 +3,21 @@
     judge.py WAREHOUSE VIEWS.sql OURS.json
 
 Polars reads the tables' files and comes to each answer with logic of its own; DuckDB runs the
-views' SQL as `plimsoll warehouse views` prints it. OURS.json holds what Plimsoll answered: a list
-of objects with the name of what was asked, its arguments and the rows.
+views' SQL as `plimsoll warehouse views --files` prints it. OURS.json holds what Plimsoll answered: a
+list of objects with the name of what was asked, its arguments and the rows.
 Ends with 1 and the rows that differ where the answers are not the same.
 """
 
-import datetime
 import json
-import math
 import sys
 from pathlib import Path
 
 import duckdb
 
+import comparing
 import runs
 import tables
 import views
-
-UTC = datetime.timezone.utc
 
 ANSWERS = views.ANSWERS | {
     "compare_runs": runs.compare_runs,
@@ -30,79 +27,19 @@ ANSWERS = views.ANSWERS | {
     "sketch_merge": runs.sketched,
 }
 
-# How far a float may lie from its judge's, as a share of it: sketches promise 1 %.
-EXACT = 1e-9
-# Bounds of intervals are differences of what may be much larger.
-TOLERANCES = {"sketch": 0.01 + EXACT, "sketch_merge": 0.01 + EXACT}
-TOLERANCES |= dict.fromkeys(["compare_runs", "change_points", "regressions"], 1e-7)
-
-
-def plain(value):
-    """A value as it is compared: moments as microseconds, dates as texts, floats as floats."""
-    if isinstance(value, datetime.datetime):
-        return int((value.astimezone(UTC) - datetime.datetime(1970, 1, 1, tzinfo=UTC)) / datetime.timedelta(microseconds=1))
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    if isinstance(value, str) and len(value) >= 20 and value[10:11] == "T" and value.endswith("Z"):
-        return plain(datetime.datetime.fromisoformat(value))
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return value
-    return float(value)
-
-
-def same(one, other, tolerance):
-    if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) <= max(tolerance * abs(other), EXACT)
-    return one == other
-
-
-def order(row):
-    """Rows in one order, whatever the last digits of their floats are, which are told apart last."""
-    values = [value for _, value in sorted(row.items())]
-    floats = [f"{value:.6g}" for value in values if isinstance(value, float)]
-    return json.dumps([value for value in values if not isinstance(value, float)] + floats)
-
-
-def compare(name, ours, theirs, who):
-    ours = sorted(({k: plain(v) for k, v in row.items()} for row in ours), key=order)
-    theirs = sorted(({k: plain(v) for k, v in row.items()} for row in theirs), key=order)
-    wrong = []
-    if len(ours) != len(theirs):
-        wrong.append(f"{len(ours)} rows, and {who} has {len(theirs)}")
-    for row, other in zip(ours, theirs):
-        if row.keys() != other.keys():
-            wrong.append(f"columns {sorted(row.keys() ^ other.keys())} are not in both")
-        else:
-            wrong += [
-                f"{key}: {row[key]!r}, and {who} has {other[key]!r}, in {other}"
-                for key in row
-                if not same(row[key], other[key], TOLERANCES.get(name, EXACT))
-            ]
-        if len(wrong) > 5:
-            break
-    print(f"{name}: {len(ours)} rows, {'as' if not wrong else 'NOT as'} {who}")
-    for line in wrong[:6]:
-        print(f"  {line}")
-    return not wrong
-
 
 def main(warehouse, script, answers):
     ours = json.loads(Path(answers).read_text())
-    agreed = []
     database = duckdb.connect()
     database.execute(Path(script).read_text())
+    agreed = comparing.with_duckdb(database, ours)
     read = tables.Tables(Path(warehouse))
     for asked in ours:
         name, arguments, answer = asked["name"], asked["arguments"], asked["rows"]
-        if name in views.VIEWS:
-            rows = database.execute(f"SELECT * FROM reports.{name}")
-            columns = [column[0] for column in rows.description]
-            theirs = [dict(zip(columns, row)) for row in rows.fetchall()]
-            agreed.append(compare(name, answer, theirs, "DuckDB"))
         if name in ANSWERS:
-            agreed.append(compare(name, answer, ANSWERS[name](read, *arguments), "Polars"))
-    print(f"{sum(agreed)} comparisons agree, {len(agreed) - sum(agreed)} do not")
-    return 0 if all(agreed) else 1
+            theirs = ANSWERS[name](read, *arguments)
+            agreed.append(comparing.compare(name, answer, theirs, "Polars"))
+    return comparing.verdict(agreed)
 
 
 if __name__ == "__main__":

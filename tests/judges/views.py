@@ -10,9 +10,6 @@ from collections import defaultdict
 
 import polars as pl
 
-# The views, all of which DuckDB runs.
-VIEWS = ["peak_rps", "performance_summary", "score_trends", "capacity", "answers", "gpu_hours"]
-VIEWS += ["functional_summary", "operations", "questions"]
 
 def in_order(frame):
     """Rows by start; of those that began at once, by id."""

@@ -13,7 +13,12 @@ use crate::cargo::workspace_root;
 use crate::steps::Steps;
 
 /// What is to be installed, by files below `tests/peers`.
-const LISTS: [&str; 3] = ["requirements.txt", "package.json", "package-lock.json"];
+const LISTS: [&str; 4] = [
+    "requirements.txt",
+    "duckdb-delta.txt",
+    "package.json",
+    "package-lock.json",
+];
 
 /// The installed lists lie beside what they list.
 const INSTALLED: &str = "installed.txt";
@@ -50,6 +55,12 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
         "the tests' peers",
         &lists.join("requirements.txt"),
         &folder,
+    )?;
+    environment(
+        steps,
+        "DuckDB with its extensions",
+        &lists.join("duckdb-delta.txt"),
+        &folder.join("duckdb-delta"),
     )?;
     for list in ["package.json", "package-lock.json"] {
         fs::copy(lists.join(list), folder.join(list))
