@@ -241,36 +241,43 @@ async fn under_lease(
     }
     let mut lease = Lease::take(&store, holder(), lasts).await?;
     let fence = Arc::new(AtomicU64::new(lease.fence()));
-    let mut renewed = Instant::now();
-    let done = {
-        let work = all_tables(&store, options, chore, Arc::clone(&fence));
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => break done,
-                () = tokio::time::sleep(RENEW_EVERY) => {
-                    match lease.renew().await {
-                        Ok(()) => {
-                            renewed = Instant::now();
-                            fence.store(lease.fence(), Ordering::Release);
-                        }
-                        // Storage may answer before the lease expires.
-                        Err(error @ MaintenanceError::Storage { .. })
-                            if renewed.elapsed() + RENEW_EVERY < lasts =>
-                        {
-                            tracing::debug!(%error, "the lease is renewed later");
-                        }
-                        // Where it is lost the work is dropped: nothing is committed any more.
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
-        }
-    };
+    let work = all_tables(&store, options, chore, Arc::clone(&fence));
+    let done = while_renewed(&mut lease, &fence, RENEW_EVERY, lasts, work).await?;
     let released = lease.release().await;
     let done = done?;
     released?;
     Ok(done)
+}
+
+/// Does `work`, and renews the lease meanwhile, each time so long after the last. Where the lease is lost
+/// the work is dropped: nothing is committed any more.
+async fn while_renewed<T>(
+    lease: &mut Lease,
+    fence: &AtomicU64,
+    every: Duration,
+    lasts: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, MaintenanceError> {
+    let mut renewed = Instant::now();
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(every) => match lease.renew().await {
+                Ok(()) => {
+                    renewed = Instant::now();
+                    fence.store(lease.fence(), Ordering::Release);
+                }
+                // Storage may answer before the lease expires.
+                Err(error @ MaintenanceError::Storage { .. })
+                    if renewed.elapsed() + every < lasts =>
+                {
+                    tracing::debug!(%error, "the lease is renewed later");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 async fn all_tables(

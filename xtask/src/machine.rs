@@ -17,6 +17,22 @@ pub(crate) fn description() -> String {
     )
 }
 
+/// The cores on which this process may run, by their numbers; none where the system does not say.
+pub(crate) fn cores() -> Vec<usize> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    numbers(&field(&status, "Cpus_allowed_list"))
+}
+
+/// The numbers of a list such as `0-3,8`; none where it is no such list.
+fn numbers(list: &str) -> Vec<usize> {
+    let spans = list.split(',').map(|span| {
+        let (first, last) = span.split_once('-').unwrap_or((span, span));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    let spans: Option<Vec<_>> = spans.collect();
+    spans.into_iter().flatten().flatten().collect()
+}
+
 fn field(text: &str, name: &str) -> String {
     let value = text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -49,5 +65,12 @@ mod tests {
         assert_eq!(field(text, "model name"), "A processor");
         assert_eq!(field(text, "bogomips"), "unknown");
         assert_eq!(gibibytes("25165824 kB"), "24 GiB");
+    }
+
+    #[test]
+    fn cores_are_listed_one_by_one_and_in_spans() {
+        assert_eq!(numbers("0-3,8,10-11"), [0, 1, 2, 3, 8, 10, 11]);
+        assert_eq!(numbers("5"), [5]);
+        assert!(numbers("unknown").is_empty());
     }
 }

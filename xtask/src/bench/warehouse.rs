@@ -2,7 +2,7 @@
 //!
 //! A generator fills two warehouses from one seed, the second with a tenth of the runs. What is timed
 //! is the program itself for answers (cold: a new process; warm: over HTTP, as dashboards ask), and
-//! one process each, on the same files and threads, for statements that others can be asked, too.
+//! one process each, on the same files, threads and cores, for statements that others can be asked, too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,8 +28,8 @@ mod timing;
 
 use service::Service;
 use timing::{
-    Timed, Wrote, cells, geometric_mean, last_line, median_of, parquet_files, quantile, same,
-    times_of,
+    Timed, Wrote, cells, geometric_mean, last_line, median_of, on_cores, parquet_files, quantile,
+    same, times_of,
 };
 
 #[derive(clap::Args)]
@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// How often each statement is timed, after the first time
     #[arg(long, default_value_t = 5)]
     repeats: usize,
+    /// Threads of each engine, and cores on which it runs
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
     /// Runs that are published one by one, each in commits of its own
     #[arg(long, default_value_t = 1_000)]
     commits: u64,
@@ -62,7 +65,12 @@ pub(crate) struct Args {
 impl Args {
     /// As asked, with what the short form has instead.
     fn effective(&self) -> Self {
-        let Self { seed, short, .. } = *self;
+        let Self {
+            seed,
+            short,
+            threads,
+            ..
+        } = *self;
         let place = self.place.clone();
         match short {
             true => Self {
@@ -70,6 +78,7 @@ impl Args {
                 requests: 4_000,
                 repeats: 1,
                 commits: 0,
+                threads,
                 seed,
                 short,
                 place,
@@ -122,8 +131,6 @@ const ASKED: usize = 40;
 /// How often in a process of its own.
 const STARTED: usize = 3;
 
-const THREADS: usize = 2;
-
 struct Programs {
     product: PathBuf,
     fill: PathBuf,
@@ -166,7 +173,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let mut bounds = programs.answers(&large, &small, args)?;
     bounds.push(programs.ad_hoc(&large, args)?);
-    bounds.extend(programs.publishing(&large, passing.path())?);
+    bounds.extend(programs.publishing(&large, passing.path(), args)?);
     bounds.extend(programs.commits(&passing.path().join("commits"), args)?);
     if args.short {
         println!("the engines agree; times of a build without optimisation say nothing");
@@ -266,8 +273,8 @@ impl Programs {
                 .map(|(name, sql)| json!({"name": name, "sql": sql}))
                 .collect()
         };
-        let again = self.timed(large, &queries(&named), args.repeats)?;
-        let smaller = self.timed(small, &queries(&self.named(small)?), args.repeats)?;
+        let again = self.timed(large, &queries(&named), args)?;
+        let smaller = self.timed(small, &queries(&self.named(small)?), args)?;
         let mut rows = Vec::new();
         let (mut coldest, mut warmest, mut growth): (f64, f64, Vec<f64>) = (0.0, 0.0, Vec::new());
         for (name, sql) in &named {
@@ -337,11 +344,11 @@ impl Programs {
         Ok(times)
     }
 
-    fn timed(&self, warehouse: &Path, queries: &[Value], repeats: usize) -> Result<Vec<Timed>> {
-        let mut command = Command::new(&self.time);
+    fn timed(&self, warehouse: &Path, queries: &[Value], args: &Args) -> Result<Vec<Timed>> {
+        let mut command = on_cores(&self.time, args.threads);
         command
             .arg(warehouse)
-            .args([THREADS.to_string(), repeats.to_string()]);
+            .args([args.threads.to_string(), args.repeats.to_string()]);
         times_of(command, queries)
     }
 
@@ -365,13 +372,13 @@ impl Programs {
             query["run"] = serde_json::from_str(&run)?;
             query["recent"] = serde_json::from_str(&recent)?;
         }
-        let ours = self.timed(warehouse, &queries, args.repeats)?;
+        let ours = self.timed(warehouse, &queries, args)?;
         let mut engines = vec![("Plimsoll", ours)];
         for (name, engine) in [("DuckDB", "duckdb"), ("Polars", "polars"), ("chDB", "chdb")] {
-            let mut command = self.peer(&["ask", engine]);
+            let mut command = self.peer(&["ask", engine], args.threads);
             command
                 .arg(warehouse)
-                .args([THREADS.to_string(), args.repeats.to_string()]);
+                .args([args.threads.to_string(), args.repeats.to_string()]);
             engines.push((name, times_of(command, &queries)?));
         }
         let mut rows = Vec::new();
@@ -413,7 +420,7 @@ impl Programs {
     }
 
     /// Writing requests again, and what a row takes.
-    fn publishing(&self, warehouse: &Path, place: &Path) -> Result<Vec<Bound>> {
+    fn publishing(&self, warehouse: &Path, place: &Path, args: &Args) -> Result<Vec<Bound>> {
         let files = parquet_files(&warehouse.join("raw/requests"))?;
         let bytes: u64 = files.iter().map(|(_, bytes)| bytes).sum();
         let rows: f64 = self
@@ -425,11 +432,11 @@ impl Programs {
             .context("no file")?;
         let folder = place.join("rewritten");
         fs::create_dir_all(&folder)?;
-        let mut ours = Command::new(&self.rewrite);
+        let mut ours = on_cores(&self.rewrite, args.threads);
         ours.arg(largest).arg(&folder);
         let mut wrote = vec![("Plimsoll", last_line::<Wrote>(&mut ours)?)];
         for (name, engine) in [("DuckDB", "duckdb"), ("PyArrow", "pyarrow")] {
-            let mut peer = self.peer(&["write", engine]);
+            let mut peer = self.peer(&["write", engine], args.threads);
             peer.arg(largest).arg(place.join("peer.parquet"));
             wrote.push((name, last_line::<Wrote>(&mut peer)?));
         }
@@ -465,9 +472,9 @@ impl Programs {
         ])
     }
 
-    fn peer(&self, arguments: &[&str]) -> Command {
+    fn peer(&self, arguments: &[&str], threads: u16) -> Command {
         let script = workspace_root().join("xtask/src/bench/warehouse/peers.py");
-        let mut command = Command::new(&self.python);
+        let mut command = on_cores(&self.python, threads);
         command.arg("-B").arg(script).args(arguments);
         command
     }

@@ -3,9 +3,11 @@
 //! `PLIMSOLL_FAULT_ROUNDS` has each operation tried with each fate; a few are where nobody asks for
 //! more.
 
+use std::num::NonZero;
+
 use arrow::util::pretty::pretty_format_batches;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use object_store::ObjectStore as _;
 use object_store::memory::InMemory;
 use plimsoll_faulty_storage::{Fate, Faulty, step};
@@ -20,7 +22,7 @@ const SHORT: u64 = 83;
 /// A lease that has run out at once: whoever had it is gone.
 const RUN_OUT: Duration = Duration::ZERO;
 
-fn over(faulty: Arc<Faulty>) -> WarehouseStore {
+pub(super) fn over(faulty: Arc<Faulty>) -> WarehouseStore {
     let location = WarehouseLocation::parse("s3://results/warehouse").expect("a place");
     WarehouseStore::over(&location, faulty)
 }
@@ -106,31 +108,51 @@ async fn is_tidy(inner: &Arc<InMemory>, how: &str) {
     assert_eq!(chunks.len(), 4, "{how}: {chunks:?}");
 }
 
-/// Maintains once for each operation that it takes, or for each so many of them, with that fate for
-/// that operation, and then once more with none.
-async fn at_each_operation(chore: &Chore, fate: Fate, from: &Arc<InMemory>) {
-    let expected = seen(from).await;
+/// Makes an attempt for each operation, or for each so many of them, until one is not reached: an
+/// attempt says how many operations it took. Where all are tried, some are at once.
+async fn at_each_operation<A>(first: u64, attempt: impl Fn(u64) -> A) -> u64
+where
+    A: Future<Output = u64> + Send + 'static,
+{
     let step = step(SHORT);
-    let mut operation = fate as u64 * 11 % step;
-    loop {
-        let how = format!("{chore:?}, operation {operation}: {fate:?}");
-        let inner = Arc::new(from.fork());
-        let faulty = Faulty::at(Arc::clone(&inner), operation, fate);
-        drop(maintained(over(Arc::clone(&faulty)), chore).await);
-        assert_eq!(seen(&inner).await, expected, "{how}");
-        faulty.settle().await;
-        assert_eq!(seen(&inner).await, expected, "{how}, late");
-        tidy_up(&inner, &optimizing(), &how).await;
-        is_tidy(&inner, &how).await;
-        assert_eq!(seen(&inner).await, expected, "{how}, tidied up");
-        if faulty.operations() <= operation {
-            let operations = faulty.operations();
-            println!("maintenance: {fate:?} at one in {step} of {operations} operations");
+    let at_once = match step {
+        1 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        _ => 1,
+    };
+    let attempts = (0..).map(|number| {
+        let operation = first + number * step;
+        let made = tokio::spawn(attempt(operation));
+        async move { (operation, made.await.expect("rows stay")) }
+    });
+    let mut attempts = stream::iter(attempts).buffered(at_once);
+    while let Some((operation, operations)) = attempts.next().await {
+        if operations <= operation {
             assert!(operations > 50, "{operations} operations");
-            break;
+            return operations;
         }
-        operation += step;
     }
+    unreachable!("there is always another operation")
+}
+
+/// Maintains with that fate for one operation, and then once more with none.
+async fn maintained_at(
+    operation: u64,
+    chore: Chore,
+    fate: Fate,
+    from: Arc<InMemory>,
+    expected: Arc<str>,
+) -> u64 {
+    let how = format!("{chore:?}, operation {operation}: {fate:?}");
+    let inner = Arc::new(from.fork());
+    let faulty = Faulty::at(Arc::clone(&inner), operation, fate);
+    drop(maintained(over(Arc::clone(&faulty)), &chore).await);
+    assert_eq!(*seen(&inner).await, *expected, "{how}");
+    faulty.settle().await;
+    assert_eq!(*seen(&inner).await, *expected, "{how}, late");
+    tidy_up(&inner, &optimizing(), &how).await;
+    is_tidy(&inner, &how).await;
+    assert_eq!(*seen(&inner).await, *expected, "{how}, tidied up");
+    faulty.operations()
 }
 
 /// The worst two where there is little time, else all.
@@ -142,57 +164,81 @@ fn fates() -> &'static [Fate] {
     }
 }
 
-#[tokio::test]
-async fn rows_stay_whatever_happens_to_any_operation_of_optimizing() {
-    let from = untidy().await;
+/// Maintains with each fate at each operation.
+async fn with_each_fate(chore: &Chore, from: &Arc<InMemory>) {
+    let expected: Arc<str> = seen(from).await.into();
     for fate in fates() {
-        at_each_operation(&optimizing(), *fate, &from).await;
+        let first = *fate as u64 * 11 % step(SHORT);
+        let operations = at_each_operation(first, |operation| {
+            let (from, expected) = (Arc::clone(from), Arc::clone(&expected));
+            maintained_at(operation, chore.clone(), *fate, from, expected)
+        });
+        let (operations, step) = (operations.await, step(SHORT));
+        println!("maintenance: {fate:?} at one in {step} of {operations} operations");
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_stay_whatever_happens_to_any_operation_of_optimizing() {
+    let from = untidy().await;
+    with_each_fate(&optimizing(), &from).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_stay_whatever_happens_to_any_operation_of_vacuum() {
     let from = untidy().await;
     tidy_up(&from, &optimizing(), "before").await;
-    for fate in fates() {
-        at_each_operation(&vacuuming(), *fate, &from).await;
-    }
+    with_each_fate(&vacuuming(), &from).await;
 }
 
+/// Does something in a warehouse.
+type Overtaker = fn(WarehouseStore) -> BoxFuture<'static, ()>;
+
 /// Somebody does something between two operations of optimizing, once for each of them.
-async fn overtaken_at_each_operation(
-    overtaker: fn(WarehouseStore) -> BoxFuture<'static, ()>,
-    runs: usize,
-) {
+async fn overtaken_at_each_operation(overtaker: Overtaker, runs: usize) {
     let from = untidy().await;
-    let expected = seen(&from).await;
+    let expected: Arc<str> = seen(&from).await.into();
+    let operations = at_each_operation(0, |operation| {
+        overtaken_at(
+            operation,
+            overtaker,
+            runs,
+            Arc::clone(&from),
+            Arc::clone(&expected),
+        )
+    });
+    let (operations, step) = (operations.await, step(SHORT));
+    println!("maintenance: overtaken at one in {step} of {operations} operations");
+}
+
+async fn overtaken_at(
+    operation: u64,
+    overtaker: Overtaker,
+    runs: usize,
+    from: Arc<InMemory>,
+    expected: Arc<str>,
+) -> u64 {
+    let how = format!("overtaken at operation {operation}");
     // Each run is there as it was, and so many more.
-    let holds = |seen: &str, how: &str| {
+    let holds = |seen: &str| {
         let missing = expected.lines().find(|line| !seen.contains(line));
         assert_eq!(missing, None, "{how}: {seen}");
         let more = seen.lines().count() - expected.lines().count();
         assert_eq!(more, runs, "{how}: {seen}");
     };
-    let step = step(SHORT);
-    let mut operation = 0;
-    loop {
-        let how = format!("overtaken at operation {operation}");
-        let inner = Arc::new(from.fork());
-        let overtaker = overtaker(healthy(&inner));
-        let way = Faulty::overtaken(Arc::clone(&inner), operation, overtaker);
-        drop(maintained(over(Arc::clone(&way)), &optimizing()).await);
-        if way.operations() <= operation {
-            assert!(way.operations() > 50, "{} operations", way.operations());
-            break;
-        }
-        holds(&seen(&inner).await, &how);
+    let inner = Arc::new(from.fork());
+    let overtaker = overtaker(healthy(&inner));
+    let way = Faulty::overtaken(Arc::clone(&inner), operation, overtaker);
+    drop(maintained(over(Arc::clone(&way)), &optimizing()).await);
+    if way.operations() > operation {
+        holds(&seen(&inner).await);
         tidy_up(&inner, &optimizing(), &how).await;
-        holds(&seen(&inner).await, &how);
-        operation += step;
+        holds(&seen(&inner).await);
     }
+    way.operations()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_may_be_published_at_any_moment_of_optimizing() {
     let publishing = |store: WarehouseStore| {
         async move {
@@ -204,7 +250,7 @@ async fn a_run_may_be_published_at_any_moment_of_optimizing() {
 }
 
 /// The first holder's lease has run out, and it does not know yet.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn somebody_else_may_optimize_at_any_moment_of_optimizing() {
     let rival = |store: WarehouseStore| {
         async move {

@@ -1,5 +1,9 @@
 //! Who has the lease, and who had it.
 
+use object_store::memory::InMemory;
+use plimsoll_faulty_storage::{Fate, Faulty};
+
+use super::faults::over;
 use super::*;
 
 fn named(name: &str) -> String {
@@ -57,4 +61,52 @@ async fn of_many_who_want_the_lease_at_once_one_gets_it() {
             "{refused}"
         );
     }
+}
+
+/// Work begins under a lease whose first renewal has this fate, and ends when a renewal has come through.
+async fn renewed_after(fate: Fate, lasts: Duration) -> Result<(), MaintenanceError> {
+    let taking = |faulty: &Arc<Faulty>| {
+        let store = over(Arc::clone(faulty));
+        async move { Lease::take(&store, named("one"), LEASE_LASTS).await }
+    };
+    let healthy = Faulty::healthy(Arc::default());
+    taking(&healthy).await.expect("nobody has it");
+    let faulty = Faulty::at(Arc::default(), healthy.operations(), fate);
+    let mut lease = taking(&faulty).await.expect("nobody has it");
+    let (taken, fence) = (lease.fence(), AtomicU64::new(lease.fence()));
+    let work = async {
+        while fence.load(Ordering::Acquire) == taken {
+            tokio::task::yield_now().await;
+        }
+    };
+    while_renewed(&mut lease, &fence, Duration::from_millis(1), lasts, work).await
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_is_tried_again_while_the_lease_lasts() {
+    let hour = Duration::from_secs(3600);
+    for fate in [Fate::Refused, Fate::AnswerLost] {
+        let done = renewed_after(fate, hour).await;
+        assert!(done.is_ok(), "{fate:?}: {done:?}");
+    }
+    let error = renewed_after(Fate::Refused, Duration::ZERO).await;
+    let error = error.expect_err("nothing holds the lease any more");
+    assert!(matches!(error, MaintenanceError::Storage { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn work_ends_when_its_lease_is_anothers() {
+    let store = over(Faulty::healthy(Arc::new(InMemory::new())));
+    let gone = Lease::take(&store, named("gone"), Duration::ZERO).await;
+    let mut gone = gone.expect("nobody has it");
+    let begun = lease::now(&store).await.expect("a clock");
+    while lease::now(&store).await.expect("a clock") <= begun {}
+    let next = Lease::take(&store, named("next"), LEASE_LASTS).await;
+    next.expect("it had expired");
+    let fence = AtomicU64::new(gone.fence());
+    let endless = std::future::pending::<()>();
+    let every = Duration::from_millis(1);
+    let ended = while_renewed(&mut gone, &fence, every, LEASE_LASTS, endless).await;
+    let error = ended.expect_err("next has the lease");
+    assert!(matches!(error, MaintenanceError::Held { .. }), "{error}");
 }

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::machine;
+
 /// One statement and its times in one engine.
 #[derive(Deserialize)]
 pub(super) struct Timed {
@@ -31,6 +33,19 @@ pub(super) struct Wrote {
     pub(super) rows: f64,
     pub(super) seconds: f64,
     pub(super) bytes: f64,
+}
+
+/// A program that runs on so many cores. Some engines take more threads than they are told to have, to
+/// read with, which are not there on a machine of no more cores.
+pub(super) fn on_cores(program: &Path, count: u16) -> Command {
+    let (cores, count) = (machine::cores(), usize::from(count));
+    if cores.len() <= count {
+        return Command::new(program);
+    }
+    let cores: Vec<String> = cores[..count].iter().map(usize::to_string).collect();
+    let mut command = Command::new("taskset");
+    command.args(["-c", &cores.join(",")]).arg(program);
+    command
 }
 
 /// Asks a process that answers queries line by line.
