@@ -7,10 +7,11 @@ use std::num::NonZero;
 
 use arrow::util::pretty::pretty_format_batches;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, TryStreamExt as _};
 use object_store::ObjectStore as _;
 use object_store::memory::InMemory;
 use plimsoll_faulty_storage::{Fate, Faulty, step};
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::check;
@@ -119,19 +120,23 @@ where
         1 => std::thread::available_parallelism().map_or(1, NonZero::get),
         _ => 1,
     };
-    let attempts = (0..).map(|number| {
-        let operation = first + number * step;
-        let made = tokio::spawn(attempt(operation));
-        async move { (operation, made.await.expect("rows stay")) }
-    });
-    let mut attempts = stream::iter(attempts).buffered(at_once);
-    while let Some((operation, operations)) = attempts.next().await {
+    let (mut attempts, mut next, mut reached) = (JoinSet::new(), first, None);
+    loop {
+        while reached.is_none() && attempts.len() < at_once {
+            let (operation, attempt) = (next, attempt(next));
+            attempts.spawn(async move { (operation, attempt.await) });
+            next += step;
+        }
+        let Some(made) = attempts.join_next().await else {
+            break;
+        };
+        let (operation, operations) = made.expect("rows stay");
         if operations <= operation {
             assert!(operations > 50, "{operations} operations");
-            return operations;
+            reached = Some(operations);
         }
     }
-    unreachable!("there is always another operation")
+    reached.expect("some operation is not reached")
 }
 
 /// Maintains with that fate for one operation, and then once more with none.
