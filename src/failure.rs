@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use plimsoll_ingest::Verdict;
 pub(crate) use plimsoll_ingest::storage::chain;
+use plimsoll_ingest::{Verdict, storage};
 
 /// How a command ended, as the shell sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,8 +121,9 @@ impl Failure {
     }
 }
 
-/// The same words on one line: messages of libraries may have several.
+/// The same words on one line: messages of libraries may have several, and the frames of a stack.
 fn one_line(text: &str) -> String {
+    let text = storage::without_frames(text);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -138,6 +139,9 @@ mod tests {
             Some("error: no such place\nhelp:  make it")
         );
         assert_eq!(failure.exit().code(), 1);
+        let failure = Failure::failed("torn\n   0: a::frame\n             at a.rs:1", "mend it");
+        let lines = failure.lines();
+        assert_eq!(lines.as_deref(), Some("error: torn\nhelp:  mend it"));
     }
 
     #[test]

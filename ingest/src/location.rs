@@ -77,6 +77,14 @@ pub enum LocationError {
         /// The text.
         text: String,
     },
+    /// A folder whose name cannot be written as Delta's logs write names.
+    #[error("warehouse {text:?}: {what}; choose a folder of another name")]
+    Name {
+        /// The text.
+        text: String,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// A URL of a bucket that is none.
     #[error("the warehouse's URL is not of the form {scheme}://BUCKET/PREFIX: {reason}")]
     NotABucket {
@@ -127,6 +135,17 @@ impl WarehouseLocation {
         };
         let folder = normal(&folder).map_err(|_| refuse())?;
         let url = Url::from_directory_path(&folder).map_err(|()| refuse())?;
+        let unfit = |what| LocationError::Name {
+            text: text.to_string(),
+            what,
+        };
+        let path = ObjectPath::from_url_path(url.path())
+            .map_err(|_| unfit("its path holds a line break or is no UTF-8"))?;
+        if holds_escape(path.as_ref()) {
+            return Err(unfit(
+                "its path holds a `%` before two hexadecimal digits, which Delta takes for one letter",
+            ));
+        }
         Ok(Self {
             kind: StorageKind::Local,
             folder: Some(folder),
@@ -202,6 +221,12 @@ impl WarehouseLocation {
 
 /// The path's one name: absolute, without links, `.`, `..` or a slash at its
 /// end.
+/// Whether a text has what stands for another letter in URLs.
+fn holds_escape(text: &str) -> bool {
+    let mut windows = text.as_bytes().windows(3);
+    windows.any(|bytes| bytes[0] == b'%' && bytes[1..].iter().all(u8::is_ascii_hexdigit))
+}
+
 fn normal(path: &Path) -> io::Result<PathBuf> {
     let absolute = std::path::absolute(path)?;
     let mut folder = PathBuf::new();
@@ -304,6 +329,28 @@ mod tests {
 
     fn parse(path: impl fmt::Display) -> WarehouseLocation {
         WarehouseLocation::parse(&path.to_string()).expect("a place")
+    }
+
+    #[test]
+    fn folders_that_delta_would_take_for_others_are_refused() {
+        for text in [
+            "results/a%41",
+            "results/100%25",
+            "results/two\nlines",
+            "/x%2F",
+        ] {
+            let error = WarehouseLocation::parse(text).expect_err(text);
+            assert!(matches!(error, LocationError::Name { .. }), "{error}");
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        }
+        for text in [
+            "results/100% real",
+            "results/50%",
+            "results/%x",
+            "a b/\u{fc}#?&",
+        ] {
+            WarehouseLocation::parse(text).expect(text);
+        }
     }
 
     #[test]

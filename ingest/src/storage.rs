@@ -20,11 +20,12 @@ mod kept;
 mod local;
 mod log_store;
 mod told;
+mod variables;
 
-pub use cloud::Variables;
 pub use failure::{FailureKind, StorageFailure};
 pub use kept::{Keeping, KeptObjects};
 pub(crate) use local::{create_folder_of, sync_folder};
+pub use variables::Variables;
 
 use crate::delta::TableError;
 use crate::journal::AppendError;
@@ -104,10 +105,22 @@ pub fn failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StorageFailur
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
+/// What a text says before the frames of a stack, which some libraries write into their errors where
+/// `RUST_BACKTRACE` is set.
+pub fn without_frames(text: &str) -> &str {
+    const FIRST_FRAME: &str = "\n   0: ";
+    text.split_once(FIRST_FRAME).map_or(text, |(said, _)| said)
+}
+
 /// An error with its causes, on one line. Where storage is why it came about, what storage said stands
 /// in the place of what the libraries between say of it.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let said = |error: &dyn Error| {
+        let text = error.to_string();
+        let words = without_frames(&text).split_whitespace();
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let mut text = said(error);
     let mut add = |cause: String| {
         // Some libraries repeat the cause in their own text.
         if !text.contains(&cause) {
@@ -117,9 +130,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     };
     match failure(error) {
         Some(failure) => add(failure.to_string()),
-        None => causes(error)
-            .skip(1)
-            .for_each(|cause| add(cause.to_string())),
+        None => causes(error).skip(1).for_each(|cause| add(said(cause))),
     }
     text
 }

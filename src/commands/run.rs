@@ -4,6 +4,7 @@ mod labels;
 
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use plimsoll_executor::load::abort::{AbortRuleError, AbortRules};
 use plimsoll_executor::load::profile::{Overrides, Profile};
@@ -45,7 +46,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "URL")]
     url: String,
     /// Name of the model, as the server knows it
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     model: String,
     /// Shape of the load (smoke); repeatable, see `profiles`
     #[arg(long = "profile", value_name = "P")]

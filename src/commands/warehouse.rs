@@ -236,9 +236,11 @@ async fn check(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
             ..
         } = &checked;
         let judged = if sound { "sound" } else { "not sound" };
-        console.result(&format!(
-            "{judged}: {tables} tables, {files} files, {runs} runs"
-        ))?;
+        let runs = match runs {
+            Some(runs) => format!("{runs} runs"),
+            None => "runs not looked at".to_owned(),
+        };
+        console.result(&format!("{judged}: {tables} tables, {files} files, {runs}"))?;
     }
     Ok(if sound { Exit::Done } else { Exit::Failed })
 }

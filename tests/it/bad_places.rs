@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::program::Place;
+use crate::program::{Answer, Place};
 use crate::simulated::Simulated;
 
 #[test]
@@ -44,6 +44,42 @@ fn a_spool_is_made_where_it_is_named_from_here() {
         place.value("select count(*) from runs"),
         serde_json::json!(1)
     );
+}
+
+#[test]
+fn a_warehouse_in_a_folder_that_delta_takes_for_another_is_refused() {
+    let place = Place::new();
+    for name in ["a%41", "two\nlines"] {
+        let there = format!("{name}/warehouse");
+        let answer = place.answer(&["warehouse", "init", "--warehouse", &there]);
+        answer.refuses(2, "choose a folder of another name", "the default is");
+        assert!(!place.path().join(name).exists());
+    }
+    place.done(&["warehouse", "init", "--warehouse", "100% real/warehouse"]);
+}
+
+#[test]
+fn a_damaged_log_is_told_in_a_line_without_stack_frames() {
+    let place = Place::new();
+    place.done(&["warehouse", "init"]);
+    let log = "plimsoll-data/warehouse/raw/requests/_delta_log";
+    let commit = place.path().join(log).join("00000000000000000001.json");
+    fs::write(commit, "{\"garb").expect("written");
+    for command in [
+        &["sql", "select count(*) from requests"][..],
+        &["warehouse", "check"],
+    ] {
+        let mut command = place.command(command);
+        let output = command.env("RUST_BACKTRACE", "1").output();
+        let answer = Answer::of(output.expect("the program starts"));
+        assert_eq!(answer.code, Some(1), "{answer:?}");
+        let said = format!("{}{}", answer.stdout, answer.stderr);
+        assert!(said.contains("requests"), "{said}");
+        assert!(
+            !said.contains("backtrace") && !said.contains(" 1: "),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -19,6 +19,12 @@ fn an_unknown_flag() {
 }
 
 #[test]
+fn a_model_without_a_name() {
+    let run = ["run", "--url", "http://127.0.0.1:9/v1", "--model", ""];
+    check(&run, "--model", "run --help");
+}
+
+#[test]
 fn an_unknown_command() {
     check(&["reprot", "latest"], "reprot", "report");
 }

@@ -221,6 +221,24 @@ fn refusals_are_told_without_credentials() {
 
 /// Two writers would take each other's commits for their own there.
 #[test]
+fn variables_that_no_service_takes_are_refused_by_name() {
+    let place = Place::new();
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", "nowhere"),
+        ("AWS_ENDPOINT_URL", "http://user:a-password@127.0.0.1:1"),
+        ("AWS_ACCESS_KEY_ID", "AKIAPLIMSOLL\n"),
+    ] {
+        let variables = [(name, value.to_owned())];
+        for command in [&["runs"][..], &["warehouse", "init"]] {
+            let command = [command, &["--warehouse", "s3://results/w"]].concat();
+            let refused = answer(&place, &variables, &command);
+            refused.refuses(1, name, "variable");
+            assert!(!refused.stderr.contains("a-password"), "{refused:?}");
+        }
+    }
+}
+
+#[test]
 fn a_bucket_without_conditional_writes_is_refused() {
     let server = Refusing::start("200 OK", "");
     let place = Place::new();

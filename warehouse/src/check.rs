@@ -76,8 +76,8 @@ pub struct Checked {
     pub tables: usize,
     /// Files that their logs name.
     pub files: usize,
-    /// Runs that are visible.
-    pub runs: usize,
+    /// Runs that are visible; `None` where files that cannot be read kept rows from being looked at.
+    pub runs: Option<usize>,
     /// What is not as it should be, the worst first.
     pub findings: Vec<Finding>,
 }
@@ -157,8 +157,14 @@ pub(crate) async fn look(
     }
     if all_open {
         let (runs, wrong) = rows::check(store, snapshots, retention).await?;
-        checked.runs = runs;
+        checked.runs = Some(runs);
         checked.findings.extend(wrong);
+    } else {
+        checked.findings.push(Finding::note(
+            Table::Runs,
+            "no rows were looked at, of any table: whether runs are whole and there once is not known",
+            "mend what is broken, and check again",
+        ));
     }
     Ok(checked)
 }

@@ -28,6 +28,7 @@ use crate::sketches;
 use crate::small_files::Files;
 use crate::sorting::WithoutNulls;
 use crate::store::ReadOnlyStore;
+use crate::sums;
 
 /// The one catalog.
 pub(crate) const CATALOG: &str = "plimsoll";
@@ -130,6 +131,7 @@ impl Engine {
         growth::limit(&mut template, options.memory_limit)
             .and_then(|()| moments::hasten(&mut template))
             .and_then(|()| bits::register(&mut template))
+            .and_then(|()| sums::check(&mut template))
             .map_err(|error| OpenError::Engine {
                 reason: error.strip_backtrace(),
             })?;

@@ -1,6 +1,5 @@
 //! Clients for the clouds' storage, set up by their usual environment variables.
 
-use std::ffi::OsString;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use object_store::{
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::StorageError;
+use super::variables::{EMULATOR, Variables, blob_endpoint, connection_string, emulator_url};
 use crate::location::{StorageKind, WarehouseLocation};
 
 /// How long a connection may take to be made. Shorter than the libraries' own, since the service
@@ -30,90 +30,6 @@ const ALLOW_HTTP: ClientConfigKey = ClientConfigKey::AllowHttp;
 const RETRIES: usize = 4;
 const RETRY_FOR: Duration = Duration::from_secs(60);
 
-/// Parts of variables' names whose values are secret.
-const SECRET_NAMES: [&str; 7] = [
-    "KEY",
-    "SECRET",
-    "TOKEN",
-    "PASSWORD",
-    "SAS",
-    "CREDENTIAL",
-    "CONNECTION_STRING",
-];
-
-/// Ends of such names whose values only say where a secret is: errors have to name the place.
-const PLACE_NAMES: [&str; 4] = ["_FILE", "_URI", "_ENDPOINT", "_APPLICATION_CREDENTIALS"];
-
-/// What is shorter than this is no secret, and would be struck out of words.
-const SHORTEST_SECRET: usize = 8;
-
-/// Environment variables, as whoever connects to storage sees them.
-#[derive(Clone, Default)]
-pub struct Variables(Vec<(String, String)>);
-
-// Their values are secrets.
-impl std::fmt::Debug for Variables {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = self.0.iter().map(|(name, _)| name);
-        f.debug_list().entries(names).finish()
-    }
-}
-
-impl Variables {
-    /// Those of this process.
-    pub fn of_process() -> Self {
-        let text = |(name, value): (OsString, OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        std::env::vars_os().filter_map(text).collect()
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        let mut values = self.0.iter().filter(|(variable, _)| variable == name);
-        values.next().map(|(_, value)| value.as_str())
-    }
-
-    fn any(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| self.get(name).is_some())
-    }
-
-    /// Variables whose names begin so, names in lower case as the libraries have them.
-    fn beginning(&self, prefix: &str) -> impl Iterator<Item = (String, &str)> {
-        self.0
-            .iter()
-            .filter(move |(name, _)| name.starts_with(prefix))
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.as_str()))
-    }
-
-    /// Values that must not be told to anybody.
-    pub(super) fn secrets(&self) -> Vec<String> {
-        let is_secret = |name: &str| {
-            SECRET_NAMES.iter().any(|part| name.contains(part))
-                && !PLACE_NAMES.iter().any(|end| name.ends_with(end))
-        };
-        let mut secrets: Vec<String> = self
-            .0
-            .iter()
-            .filter(|(name, value)| is_secret(name) && value.len() >= SHORTEST_SECRET)
-            .flat_map(|(_, value)| {
-                let parts = connection_string(value).map(|(_, part)| part.to_string());
-                std::iter::once(value.clone()).chain(parts.filter(|part| part.len() >= 40))
-            })
-            .collect();
-        // Longer ones first: one may hold another.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets
-    }
-}
-
-impl FromIterator<(String, String)> for Variables {
-    /// Empty values are left out: shells keep them where others unset.
-    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        let set = variables.into_iter().filter(|(_, value)| !value.is_empty());
-        Self(set.collect())
-    }
-}
-
 /// A client for the bucket of `location`.
 pub(super) fn connect(
     location: &WarehouseLocation,
@@ -125,6 +41,9 @@ pub(super) fn connect(
         reason,
         help,
     };
+    variables
+        .check(location.kind())
+        .map_err(|reason| settings(reason, VARIABLES_HELP))?;
     let secrets = variables.secrets();
     let wrong = |error: object_store::Error, help| {
         let failure = super::failure::StorageFailure::of(&error, &secrets);
@@ -195,6 +114,7 @@ const S3_CREDENTIALS: [&str; 6] = [
 
 const PROFILE_HELP: &str = "put the profile's credentials into the environment: eval \"$(aws \
     configure export-credentials --format env)\"";
+const VARIABLES_HELP: &str = "set the variable anew, or unset it";
 const THREADS_HELP: &str = "is the limit of threads or open files reached? see `ulimit -a`";
 const S3_HELP: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_REGION, and for \
     another server than Amazon's AWS_ENDPOINT_URL";
@@ -225,11 +145,7 @@ fn google(bucket: &str, variables: &Variables) -> GoogleCloudStorageBuilder {
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_client_options(client_options())
         .with_retry(retries());
-    if let Some(emulator) = variables.get("STORAGE_EMULATOR_HOST") {
-        let url = match emulator.contains("://") {
-            true => emulator.to_string(),
-            false => format!("http://{emulator}"),
-        };
+    if let Some(url) = variables.get(EMULATOR).map(emulator_url) {
         builder = builder
             .with_config(GoogleConfigKey::Client(ALLOW_HTTP), is_http(&url))
             .with_config(GoogleConfigKey::BaseUrl, url)
@@ -289,28 +205,6 @@ fn azure(container: &str, variables: &Variables) -> MicrosoftAzureBuilder {
         }
     }
     builder.with_container_name(container)
-}
-
-/// The parts of a connection string: `AccountName=..;AccountKey=..`.
-fn connection_string(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(';')
-        .filter_map(|part| part.trim().split_once('='))
-}
-
-/// Where a connection string says that blobs are, if not at Azure's own address.
-fn blob_endpoint(text: &str) -> Option<String> {
-    let part = |wanted: &str| {
-        let mut parts = connection_string(text);
-        parts
-            .find(|(name, _)| *name == wanted)
-            .map(|(_, value)| value)
-    };
-    if let Some(endpoint) = part("BlobEndpoint") {
-        return Some(endpoint.trim_end_matches('/').to_string());
-    }
-    let (account, suffix) = (part("AccountName")?, part("EndpointSuffix")?);
-    let protocol = part("DefaultEndpointsProtocol").unwrap_or("https");
-    Some(format!("{protocol}://{account}.blob.{suffix}"))
 }
 
 /// Whoever names an endpoint without TLS means it.

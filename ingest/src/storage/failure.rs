@@ -9,6 +9,8 @@ use std::fmt;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
+use super::without_frames;
+
 /// The longest detail that is told, in characters.
 const LONGEST: usize = 240;
 
@@ -224,16 +226,34 @@ impl StorageFailure {
     }
 }
 
+/// What stands before a signature, in headers and queries.
+const SIGNATURE: &str = "Signature=";
+
 /// One line of bounded length in which no secret stands.
 fn told(text: &str, secrets: &[String]) -> String {
+    let text = without_frames(text);
     let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for secret in secrets {
         text = text.replace(secret.as_str(), "[redacted]");
     }
+    let text = without_signatures(&text);
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}..", &text[..end]),
         None => text,
     }
+}
+
+/// The text, in which the signatures of requests are struck out, as servers say them back.
+fn without_signatures(text: &str) -> String {
+    let mut parts = text.split(SIGNATURE);
+    let mut told = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let is_of_it = |c: char| c.is_ascii_alphanumeric() || "+/=%".contains(c);
+        told.push_str(SIGNATURE);
+        told.push_str("[redacted]");
+        told.push_str(part.trim_start_matches(is_of_it));
+    }
+    told
 }
 
 /// What Azure says of a signature or a token that was valid once. Its code is that of a wrong one, and
@@ -322,6 +342,20 @@ mod tests {
             failure.to_string(),
             "PUT https://b.s3.amazonaws.com/x was answered 403: SignatureDoesNotMatch: The \
              signature we calculated does not match"
+        );
+    }
+
+    #[test]
+    fn a_signature_that_a_server_says_back_is_not_told() {
+        let failure = read(
+            "Error performing GET https://b.example/x in 12ms - Server returned non-2xx status code: \
+             403 Forbidden: got AWS4-HMAC-SHA256 SignedHeaders=host, Signature=a8fb350e12, and \
+             ?X-Amz-Signature=abc%3D&x=1",
+        );
+        assert_eq!(
+            failure.to_string(),
+            "GET https://b.example/x was answered 403: 403 Forbidden: got AWS4-HMAC-SHA256 \
+             SignedHeaders=host, Signature=[redacted], and ?X-Amz-Signature=[redacted]&x=1"
         );
     }
 

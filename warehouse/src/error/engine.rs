@@ -125,7 +125,6 @@ fn storage_in(error: &DataFusionError, text: &str) -> Option<StorageFailure> {
     failure.or_else(|| StorageFailure::in_text(text))
 }
 
-/// The first error of type `E` in the chain of sources.
 /// What an error was caused by, if that is of this type.
 pub(crate) fn find<E: Error + 'static>(error: &DataFusionError) -> Option<&E> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
@@ -152,7 +151,7 @@ fn one_line(text: &str) -> String {
         .next()
         .unwrap_or(text);
     let text = text.find(NO_MATCH).map_or(text, |start| &text[start..]);
-    let words: Vec<&str> = text.split_whitespace().collect();
+    let words: Vec<&str> = storage::without_frames(text).split_whitespace().collect();
     words.join(" ").trim_end_matches('.').to_string()
 }
 

@@ -235,7 +235,21 @@ impl Visitor for CountRelations {
         }
     }
 
-    fn pre_visit_table_factor(&mut self, _table: &TableFactor) -> ControlFlow<String> {
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<String> {
+        if let TableFactor::Table {
+            sample: Some(_), ..
+        }
+        | TableFactor::Derived {
+            sample: Some(_), ..
+        } = table
+        {
+            // The engine passes over it, and would give all rows.
+            return ControlFlow::Break(
+                "TABLESAMPLE is not offered; take a part of the rows with a condition, such as \
+                 `request_id % 10 = 0`"
+                    .to_string(),
+            );
+        }
         self.one_more()
     }
 

@@ -77,7 +77,10 @@ async fn a_sound_warehouse_is_called_so() {
     measured(&place, 2).await;
     let checked = checked(&place).await;
     assert!(checked.is_sound(), "{checked:?}");
-    assert_eq!((checked.runs, checked.files, checked.tables), (2, 8, 4));
+    assert_eq!(
+        (checked.runs, checked.files, checked.tables),
+        (Some(2), 8, 4)
+    );
     let missing = checked
         .findings
         .iter()
@@ -313,8 +316,15 @@ async fn runs_in_one_file_that_cannot_be_read_are_a_finding() {
         place.append(&[tick(one, 1)]).await;
         place.append(&[run(one, "m"), run(other, "m")]).await;
         change(&file_of(&place, Table::Runs));
-        let found = broken(&checked(&place).await);
+        let checked = checked(&place).await;
+        let found = broken(&checked);
         assert!(found.iter().any(|line| line.contains(said)), "{found:?}");
+        // Where a file is known to be broken no row is looked at, and that is said.
+        let looked_at = checked.runs.is_some();
+        let notes = checked.findings.iter().map(ToString::to_string);
+        let told = notes.filter(|note| note.contains("no rows were looked at"));
+        assert_eq!(told.count(), usize::from(!looked_at), "{checked:?}");
+        assert_eq!(looked_at, said.contains("cannot be read"));
     }
 }
 

@@ -379,3 +379,58 @@ async fn the_longest_chain_that_is_taken_runs() {
     let error = failure(&warehouse, &format!("SELECT {}1", "1 + ".repeat(4_000))).await;
     assert!(error.to_string().contains("more than 500"), "{error}");
 }
+
+#[tokio::test]
+async fn sizes_that_statements_name_take_no_memory_by_themselves() {
+    let warehouse = Place::new().open().await;
+    let rows = "(VALUES (1.0), (2.0)) AS t(a)";
+    for call in [
+        "approx_percentile_cont(a, 0.5, CENTROIDS)",
+        "approx_percentile_cont(0.5, CENTROIDS) WITHIN GROUP (ORDER BY a)",
+        "approx_percentile_cont_with_weight(a, 1, 0.5, CENTROIDS)",
+        "approx_percentile_cont(a, 0.5, CENTROIDS) OVER (ORDER BY a)",
+    ] {
+        let of = |centroids: &str| {
+            let call = call.replace("CENTROIDS", centroids);
+            format!("SELECT count(x) AS n FROM (SELECT {call} AS x FROM {rows})")
+        };
+        for centroids in [
+            "1001",
+            "100000000000000",
+            "9223372036854775807",
+            "500 + 501",
+            "CAST(1e15 AS BIGINT)",
+        ] {
+            let error = failure(&warehouse, &of(centroids)).await;
+            let told = error.to_string();
+            assert!(told.contains("from 1 to 1000"), "{call}: {told}");
+        }
+        let answer = answer(&warehouse, &of("1000")).await;
+        assert!(["1", "2"].contains(&answer.as_str()), "{call}: {answer}");
+    }
+    let best = |limit: &str| {
+        format!(
+            "SELECT g, max(value) AS m FROM (SELECT value % 3 AS g, value \
+             FROM generate_series(1, 30)) GROUP BY g ORDER BY m DESC LIMIT {limit}"
+        )
+    };
+    for limit in ["10000", "10001", "1000000000000", "9223372036854775807"] {
+        let rows = answer(&warehouse, &best(limit)).await;
+        assert_eq!(rows, "0,30\n2,29\n1,28", "{limit}");
+    }
+    assert_eq!(answer(&warehouse, &best("2")).await, "0,30\n2,29");
+}
+
+#[tokio::test]
+async fn a_sample_that_would_be_all_rows_is_refused() {
+    let warehouse = Place::new().open().await;
+    for sql in [
+        "SELECT count(*) FROM requests TABLESAMPLE (10 PERCENT)",
+        "SELECT count(*) FROM requests TABLESAMPLE SYSTEM (10)",
+        "SELECT count(*) FROM (SELECT * FROM requests) AS r TABLESAMPLE BERNOULLI (10)",
+        "WITH r AS (SELECT * FROM runs TABLESAMPLE (1 ROWS)) SELECT count(*) FROM r",
+    ] {
+        let error = failure(&warehouse, sql).await.to_string();
+        assert!(error.contains("TABLESAMPLE is not offered"), "{error}");
+    }
+}

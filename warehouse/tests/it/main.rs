@@ -15,6 +15,7 @@ mod reading;
 mod sketches;
 mod statistics;
 mod summaries;
+mod sums;
 mod trends;
 mod views;
 mod visibility;

@@ -1,0 +1,360 @@
+//! Sums of integers that do not begin anew.
+//!
+//! The engine's `sum` of integers begins anew at the least one where it passes the largest, and says
+//! nothing: nanoseconds of a hundred million requests may pass it. Here a sum is kept in 128 bits, which
+//! no number of rows passes, and one that its type does not hold is an error.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BooleanArray, Decimal128Array, PrimitiveArray,
+};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef,
+    Int64Type, UInt64Type,
+};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::function::{
+    AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs,
+};
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator,
+    ReversedUDAF, SetMonotonicity, Signature,
+};
+
+/// A sum before it is given: 128 bits.
+const KEPT: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
+
+/// Puts the sum that checks in the place of the engine's own.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn check(registry: &mut dyn FunctionRegistry) -> Result<()> {
+    let inner = registry.udaf("sum")?;
+    let checked = AggregateUDF::new_from_impl(CheckedSum { inner });
+    registry.register_udaf(Arc::new(checked))?;
+    Ok(())
+}
+
+/// `sum`, in 128 bits where it is of integers.
+#[derive(Debug)]
+struct CheckedSum {
+    inner: Arc<AggregateUDF>,
+}
+
+impl PartialEq for CheckedSum {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
+}
+
+impl Eq for CheckedSum {}
+
+impl Hash for CheckedSum {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+    }
+}
+
+impl AggregateUDFImpl for CheckedSum {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        match Kind::of(arguments.return_type(), arguments.is_distinct) {
+            Some(_) => {
+                let name = format_state_name(arguments.name, "sum");
+                Ok(vec![Arc::new(Field::new(name, KEPT, true))])
+            }
+            None => self.inner.state_fields(arguments),
+        }
+    }
+
+    fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        match Kind::of(arguments.return_type(), arguments.is_distinct) {
+            Some(kind) => Ok(Box::new(Total::new(kind))),
+            None => self.inner.accumulator(arguments),
+        }
+    }
+
+    fn groups_accumulator_supported(&self, arguments: AccumulatorArgs<'_>) -> bool {
+        self.inner.groups_accumulator_supported(arguments)
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        arguments: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        match Kind::of(arguments.return_type(), arguments.is_distinct) {
+            Some(kind) => Ok(Box::new(Totals::new(kind))),
+            None => self.inner.create_groups_accumulator(arguments),
+        }
+    }
+
+    fn create_sliding_accumulator(
+        &self,
+        arguments: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn Accumulator>> {
+        match Kind::of(arguments.return_type(), arguments.is_distinct) {
+            Some(kind) => Ok(Box::new(Total::new(kind))),
+            None => self.inner.create_sliding_accumulator(arguments),
+        }
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        self.inner.order_sensitivity()
+    }
+
+    fn simplify(&self) -> Option<AggregateFunctionSimplification> {
+        self.inner.simplify()
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
+
+    fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
+        self.inner.inner().set_monotonicity(data_type)
+    }
+
+    fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
+        self.inner.default_value(data_type)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+}
+
+/// Integers that are summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Signed,
+    Unsigned,
+}
+
+impl Kind {
+    /// That of a sum of this type, where it is kept here.
+    fn of(sum: &DataType, is_distinct: bool) -> Option<Self> {
+        match sum {
+            DataType::Int64 if !is_distinct => Some(Self::Signed),
+            DataType::UInt64 if !is_distinct => Some(Self::Unsigned),
+            _ => None,
+        }
+    }
+
+    /// Sums as they are given.
+    fn give(self, sums: &[Option<i128>]) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::Signed => Arc::new(narrow::<Int64Type>(sums)?),
+            Self::Unsigned => Arc::new(narrow::<UInt64Type>(sums)?),
+        })
+    }
+
+    /// Calls with each of the values that are not null, and its row.
+    fn each(self, values: &ArrayRef, call: impl FnMut(usize, i128)) {
+        match self {
+            Self::Signed => each::<Int64Type>(values, call),
+            Self::Unsigned => each::<UInt64Type>(values, call),
+        }
+    }
+}
+
+fn narrow<T: ArrowPrimitiveType>(sums: &[Option<i128>]) -> Result<PrimitiveArray<T>>
+where
+    T::Native: TryFrom<i128>,
+{
+    let narrow = |sum: &Option<i128>| {
+        let sum =
+            sum.map(|sum| T::Native::try_from(sum).map_err(|_| too_large(sum, &T::DATA_TYPE)));
+        sum.transpose()
+    };
+    sums.iter().map(narrow).collect()
+}
+
+fn too_large(sum: i128, holds: &DataType) -> DataFusionError {
+    DataFusionError::Execution(format!(
+        "a sum comes to {sum}, which {holds} does not hold: sum up CAST(.. AS DOUBLE)"
+    ))
+}
+
+fn each<T: ArrowPrimitiveType>(values: &ArrayRef, mut call: impl FnMut(usize, i128))
+where
+    T::Native: Into<i128>,
+{
+    let values = values.as_primitive::<T>();
+    let all = values.values().iter().enumerate();
+    match values.nulls() {
+        None => all.for_each(|(row, value)| call(row, (*value).into())),
+        Some(nulls) => all
+            .filter(|(row, _)| nulls.is_valid(*row))
+            .for_each(|(row, value)| call(row, (*value).into())),
+    }
+}
+
+/// The sum of all rows, or of a window's.
+#[derive(Debug)]
+struct Total {
+    kind: Kind,
+    sum: i128,
+    /// Values that are in it: the sum of none is null.
+    values: u64,
+}
+
+impl Total {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            sum: 0,
+            values: 0,
+        }
+    }
+
+    fn sum(&self) -> Option<i128> {
+        (self.values > 0).then_some(self.sum)
+    }
+}
+
+impl Accumulator for Total {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.values += (values[0].len() - values[0].null_count()) as u64;
+        self.kind.each(&values[0], |_, value| self.sum += value);
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.values -= (values[0].len() - values[0].null_count()) as u64;
+        self.kind.each(&values[0], |_, value| self.sum -= value);
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        for sum in states[0].as_primitive::<Decimal128Type>().iter().flatten() {
+            self.sum += sum;
+            self.values += 1;
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        ScalarValue::try_from_array(&self.kind.give(&[self.sum()])?, 0)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let sum = self.sum();
+        Ok(vec![ScalarValue::Decimal128(
+            sum,
+            DECIMAL128_MAX_PRECISION,
+            0,
+        )])
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
+/// The sum of each group.
+#[derive(Debug)]
+struct Totals {
+    kind: Kind,
+    sums: Vec<Option<i128>>,
+}
+
+impl Totals {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            sums: Vec::new(),
+        }
+    }
+}
+
+/// Whether a filter leaves a row.
+fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
+    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
+}
+
+impl GroupsAccumulator for Totals {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        opt_filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.sums.resize(total_num_groups, None);
+        let sums = &mut self.sums;
+        self.kind.each(&values[0], |row, value| {
+            if passes(opt_filter, row) {
+                *sums[group_indices[row]].get_or_insert(0) += value;
+            }
+        });
+        Ok(())
+    }
+
+    fn merge_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.sums.resize(total_num_groups, None);
+        let states = values[0].as_primitive::<Decimal128Type>();
+        for (group, sum) in group_indices.iter().zip(states) {
+            if let Some(sum) = sum {
+                *self.sums[*group].get_or_insert(0) += sum;
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let given = emit_to.take_needed(&mut self.sums);
+        self.kind.give(&given)
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        let given = emit_to.take_needed(&mut self.sums);
+        let sums: Decimal128Array = given.into_iter().collect();
+        Ok(vec![Arc::new(sums.with_data_type(KEPT))])
+    }
+
+    /// Each row as a group of its own, where there are nearly as many groups as rows.
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        opt_filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        let rows = values[0].len();
+        let own: Vec<usize> = (0..rows).collect();
+        let mut each = Self::new(self.kind);
+        each.update_batch(values, &own, opt_filter, rows)?;
+        each.state(EmitTo::All)
+    }
+
+    fn size(&self) -> usize {
+        self.sums.capacity() * size_of::<Option<i128>>()
+    }
+}
