@@ -47,21 +47,26 @@ impl Abandoned {
 
 /// Publishes the runs that are in the spool and in nobody's hands.
 ///
-/// What cannot be published is said and stays: it must not keep a new run from being measured.
-pub(crate) async fn recover(settings: &Settings, console: &Console) {
+/// What cannot be published is said and stays: it must not keep a new run from being measured. Gives
+/// what was said of it.
+pub(crate) async fn recover(settings: &Settings, console: &Console) -> Vec<String> {
     let abandoned = match Abandoned::find(settings) {
         Ok(abandoned) => abandoned,
-        Err(error) => return say(&unread(&error)),
+        Err(error) => {
+            let unread = unread(&error);
+            warn(&unread);
+            return vec![unread];
+        }
     };
     abandoned.note_of_others(console);
     if abandoned.ours == 0 {
-        return;
+        return Vec::new();
     }
     console.note(&format!("note: publishing {} first", runs(abandoned.ours)));
     let publishing = publish(settings, console);
-    for warning in console.during("publishing", publishing).await {
-        say(&warning);
-    }
+    let unpublished = console.during("publishing", publishing).await;
+    unpublished.iter().for_each(|what| warn(what));
+    unpublished
 }
 
 /// Publishes such runs now and every minute, for as long as it is waited for: those of processes
@@ -73,26 +78,30 @@ pub(crate) async fn recover_always(settings: &Settings, console: &Console) -> In
         abandoned.note_of_others(console);
     }
     loop {
-        let warnings = match Abandoned::find(settings) {
+        let unpublished = match Abandoned::find(settings) {
             Ok(abandoned) if abandoned.ours == 0 => Vec::new(),
             Ok(_) => publish(settings, console).await,
             Err(error) => vec![unread(&error)],
         };
-        for warning in warnings.iter().filter(|warning| !said.contains(*warning)) {
-            say(warning);
+        for what in unpublished.iter().filter(|what| !said.contains(*what)) {
+            warn(what);
         }
-        said = warnings;
+        said = unpublished;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
+fn warn(what: &str) {
+    say(&format!("warning: {what}"));
+}
+
 /// Publishes what there is, away from the threads that serve; what could not be published comes
-/// back as warnings.
+/// back, and why.
 async fn publish(settings: &Settings, console: &Console) -> Vec<String> {
     let (spool, warehouse) = (settings.spool.clone(), settings.warehouse.clone());
     let runtime = Handle::current();
     let work = move || runtime.block_on(performance::recover(&spool, &warehouse));
-    let unpublished = |reason: String| vec![format!("warning: they cannot be published: {reason}")];
+    let unpublished = |reason: String| vec![format!("they cannot be published: {reason}")];
     let recovered = match tokio::task::spawn_blocking(work).await {
         Ok(Ok(recovered)) => recovered,
         Ok(Err(error)) => return unpublished(chain(&error)),
@@ -106,15 +115,12 @@ async fn publish(settings: &Settings, console: &Console) -> Vec<String> {
     }
     let failed = recovered.failed.iter();
     failed
-        .map(|(folder, reason)| format!("warning: {} is not published: {reason}", folder.display()))
+        .map(|(folder, reason)| format!("{} is not published: {reason}", folder.display()))
         .collect()
 }
 
 fn unread(error: &spool::SpoolError) -> String {
-    format!(
-        "warning: the spool cannot be looked through: {}",
-        chain(error)
-    )
+    format!("the spool cannot be looked through: {}", chain(error))
 }
 
 /// Says in one line that runs wait to be published; for commands that only read.

@@ -198,7 +198,7 @@ async fn init(settings: &Settings, console: &Console) -> Result<Exit, Failure> {
 }
 
 async fn check(settings: &Settings, console: &Console) -> Result<Exit, Failure> {
-    recover(settings, console).await;
+    let unpublished = recover(settings, console).await;
     let looking = plimsoll_warehouse::check(
         &settings.warehouse,
         options(settings),
@@ -215,7 +215,8 @@ async fn check(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
             "`plimsoll warehouse init` makes one, and so does the first run",
         ));
     }
-    let sound = checked.is_sound();
+    // What waits in the spool for ever is in no table.
+    let sound = checked.is_sound() && unpublished.is_empty();
     if console.json {
         console.json(&json!({
             "sound": sound,
@@ -223,6 +224,7 @@ async fn check(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
             "files": checked.files,
             "runs": checked.runs,
             "findings": checked.findings.iter().map(json_of_finding).collect::<Vec<_>>(),
+            "unpublished": unpublished,
         }))?;
     } else {
         for finding in &checked.findings {
@@ -240,7 +242,13 @@ async fn check(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
             Some(runs) => format!("{runs} runs"),
             None => "runs not looked at".to_owned(),
         };
-        console.result(&format!("{judged}: {tables} tables, {files} files, {runs}"))?;
+        let waiting = match unpublished.len() {
+            0 => String::new(),
+            count => format!(", and {count} of the spool not published"),
+        };
+        console.result(&format!(
+            "{judged}: {tables} tables, {files} files, {runs}{waiting}"
+        ))?;
     }
     Ok(if sound { Exit::Done } else { Exit::Failed })
 }

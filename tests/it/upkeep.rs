@@ -1,5 +1,7 @@
 //! `plimsoll warehouse`: making one, looking whether it is sound, keeping it quick.
 
+use std::fs;
+
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -31,6 +33,27 @@ fn a_warehouse_is_made_looked_at_and_maintained() {
         "{vacuumed:?}"
     );
     assert_eq!(place.value("select count(*) from runs"), json!(1));
+}
+
+#[test]
+fn a_run_that_waits_in_the_spool_for_ever_is_not_called_sound() {
+    let place = Place::new();
+    place.done(&["warehouse", "init"]);
+    let torn = "plimsoll-data/spool/01a21a5d-968f-7a83-a7c9-8f15f35a8563";
+    let folder = place.path().join(torn);
+    fs::create_dir_all(&folder).expect("made");
+    for (name, text) in [("manifest.json", "{\"garb"), ("lock", "")] {
+        fs::write(folder.join(name), text).expect("written");
+    }
+    let checked = place.answer(&["warehouse", "check"]);
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    let said = "not sound: 14 tables, 0 files, 0 runs, and 1 of the spool not published";
+    assert!(checked.stdout.contains(said), "{checked:?}");
+    assert!(checked.stderr.contains(torn), "{checked:?}");
+    let told = place.answer(&["warehouse", "check", "--json"]).json();
+    let unpublished = told["unpublished"].as_array().expect("a list");
+    assert_eq!((&told["sound"], unpublished.len()), (&json!(false), 1));
+    assert!(folder.exists(), "what cannot be published stays");
 }
 
 /// The tables' logs are summed up beside the service, and it goes on answering.
@@ -73,7 +96,7 @@ fn a_warehouse_that_lost_a_file_is_not_sound() {
     assert!(
         checked
             .stdout
-            .ends_with("not sound: 14 tables, 7 files, 0 runs\n"),
+            .ends_with("not sound: 14 tables, 7 files, runs not looked at\n"),
         "{checked:?}"
     );
 }
