@@ -32,7 +32,9 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 /// # Errors
 /// It is there and cannot be read.
 pub(crate) async fn open(settings: &Settings, console: &Console) -> Result<Warehouse, Failure> {
-    let warehouse = Warehouse::open(&settings.warehouse, options(settings))
+    let opening = Warehouse::open(&settings.warehouse, options(settings));
+    let warehouse = console
+        .during("opening the warehouse", opening)
         .await
         .map_err(|error| unreadable(&error))?;
     if !warehouse.exists() {

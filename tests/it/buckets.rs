@@ -6,12 +6,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::between::{self, Between, Head, Passing, Rules};
 use crate::encrypted::Terminator;
 use crate::peers::{self, Bucket};
-use crate::program::{Answer, Place};
+use crate::program::{Answer, Listen, Place, Running};
 use crate::simulated::Simulated;
 
 /// A place whose commands find storage by these variables alone.
@@ -308,6 +309,31 @@ fn a_bucket_behind_tls_holds_a_warehouse() {
 
 /// A server that takes data files and says nothing: the run waits in its spool, and is in the
 /// warehouse once the server answers again.
+#[test]
+fn storage_that_does_not_answer_is_waited_for_aloud() {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let address = silent.local_addr().expect("it is bound");
+    let variables = [
+        ("AWS_ENDPOINT_URL", format!("http://{address}")),
+        ("AWS_ACCESS_KEY_ID", "AKIAPLIMSOLLTEST".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-tests".to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+    ];
+    let place = Place::new();
+    for command in [
+        &["sql", "select 1 from runs"][..],
+        &["runs"],
+        &["report", "latest"],
+    ] {
+        let command = [command, &["--warehouse", "s3://results/w"]].concat();
+        let mut command = in_environment(&place, &variables, &command);
+        let mut waiting = Running::start(&mut command, Listen::ToProgress);
+        waiting.wait_for("opening the warehouse ... 2 s");
+        waiting.signal(Signal::SIGINT);
+        assert_eq!(waiting.end().code, Some(130));
+    }
+}
+
 #[test]
 fn storage_that_does_not_answer_loses_nothing() {
     let bucket = Bucket::s3();
