@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use arrow::datatypes::Schema;
 use deltalake_core::kernel::engine::arrow_conversion::{TryFromArrow as _, TryIntoKernel as _};
-use deltalake_core::kernel::transaction::CommitProperties;
+use deltalake_core::kernel::transaction::{CommitProperties, PROTOCOL};
 use deltalake_core::kernel::{StructField, StructType};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::future::join_all;
+use nix::unistd::{AccessFlags, access};
 use parquet::errors::ParquetError;
 
 use crate::location::{StorageKind, WarehouseLocation};
@@ -81,6 +82,18 @@ pub enum TableError {
         /// The warehouse.
         warehouse: String,
     },
+    /// It is ours, and cannot be written to.
+    #[error("table `{table}` in warehouse `{warehouse}` cannot be written: {what}")]
+    Unwritable {
+        /// The table.
+        table: Table,
+        /// The warehouse.
+        warehouse: String,
+        /// Why.
+        what: String,
+        /// What to do about it.
+        help: &'static str,
+    },
     /// Storage cannot hold a warehouse, or cannot be written.
     #[error(transparent)]
     Place(#[from] StorageError),
@@ -101,6 +114,7 @@ impl TableError {
                 "this process, or its machine, stood still meanwhile: publish again, which writes \
                  them anew; nothing was lost",
             ),
+            Self::Unwritable { help, .. } => Some(help),
             Self::Place(error) => error.help(),
         }
     }
@@ -189,6 +203,36 @@ pub fn check(
     })
 }
 
+/// Refuses a table that no commit could be added to, before there is anything to add.
+fn check_writable(
+    store: &WarehouseStore,
+    table: Table,
+    delta: &DeltaTable,
+) -> Result<(), TableError> {
+    let warehouse = store.location();
+    let unwritable = |what: String, help| TableError::Unwritable {
+        table,
+        warehouse: warehouse.to_string(),
+        what,
+        help,
+    };
+    let state = delta
+        .snapshot()
+        .map_err(|source| TableError::storage(table, warehouse, source))?;
+    PROTOCOL.can_write_to(state).map_err(|error| {
+        let help = "another tool changed the table: take that feature off with it";
+        unwritable(error.to_string(), help)
+    })?;
+    let Some(folder) = warehouse.local_folder() else {
+        return Ok(());
+    };
+    let log = folder.join(table.path()).join("_delta_log");
+    access(&log, AccessFlags::W_OK).map_err(|why| {
+        let help = "let this user write there, or choose another place for the warehouse";
+        unwritable(format!("{}: {}", log.display(), why.desc()), help)
+    })
+}
+
 /// What keeps columns from being those of a table.
 fn difference(table: Table, found: &Schema, partitions: &[String]) -> Option<String> {
     for column in table.columns() {
@@ -221,6 +265,7 @@ pub async fn open_or_create(
 ) -> Result<DeltaTable, TableError> {
     store.check().await?;
     if let Some(delta) = open_table(store, table).await? {
+        check_writable(store, table, &delta)?;
         return widened(store, table, delta).await;
     }
     let warehouse = store.location();

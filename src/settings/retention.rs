@@ -18,6 +18,7 @@ pub(crate) fn parse(text: &str) -> Result<Retention, String> {
         .split(',')
         .map(str::trim)
         .filter(|entry| !entry.is_empty());
+    let mut named = Vec::new();
     for entry in entries {
         let (name, time) = entry
             .split_once('=')
@@ -31,6 +32,10 @@ pub(crate) fn parse(text: &str) -> Result<Retention, String> {
                 names.join(", ")
             )
         })?;
+        if named.contains(&table) {
+            return Err(format!("`{}` is named twice", table.name()));
+        }
+        named.push(table);
         retention = retention.with(table, kept(time.trim())?);
     }
     Ok(retention)
@@ -79,6 +84,7 @@ mod tests {
             ),
             ("requests=1h", "`1h` is less than a day"),
             ("requests=long", "`long` is no time such as 90d"),
+            ("requests=5d,requests=6d", "`requests` is named twice"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(said), "{error}");

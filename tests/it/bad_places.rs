@@ -179,6 +179,40 @@ fn a_table_of_a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(commits, newer, "nothing was written to it");
 }
 
+#[test]
+fn a_table_that_another_tool_changed_is_refused_before_measuring() {
+    let place = Place::new();
+    place.done(&["warehouse", "init"]);
+    let log = "plimsoll-data/warehouse/reports/stages/_delta_log/00000000000000000001.json";
+    let protocol = json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 4}});
+    fs::write(place.path().join(log), format!("{protocol}\n")).expect("written");
+    let simulated = Simulated::quick(&place);
+    let answer = place.answer(&simulated.run(&["--profile", "smoke"]));
+    answer.refuses(1, "`reports.stages`", "another tool changed the table");
+    assert!(answer.stderr.contains("cannot be written"), "{answer:?}");
+    assert_eq!(place.value("select count(*) from stages"), json!(0));
+    assert_eq!(simulated.end()["completed"], json!(0));
+}
+
+/// Shows a folder as it is, and lets nobody write there.
+const READ_ONLY: &str = r#"
+mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" || exit 99
+exec "$@"
+"#;
+
+#[test]
+fn a_warehouse_that_may_only_be_read_is_refused_before_measuring() {
+    let place = Place::new();
+    place.done(&["warehouse", "init"]);
+    let simulated = Simulated::quick(&place);
+    let run = place.command(&simulated.run(&["--profile", "smoke"]));
+    let warehouse = place.path().join("plimsoll-data/warehouse");
+    let output = with_mounts(READ_ONLY, &warehouse, &run).output();
+    let answer = Answer::of(output.expect("`unshare` is on every Linux"));
+    answer.refuses(1, "Read-only file system", "let this user write there");
+    assert_eq!(simulated.end()["completed"], json!(0));
+}
+
 /// Adds a commit that says that a later release changed the table; how many entries the log has.
 fn make_newer(log: &Path) -> usize {
     let commits = || -> Vec<_> {

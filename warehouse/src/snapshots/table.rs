@@ -256,7 +256,9 @@ fn from_ingest(table: Table, location: &WarehouseLocation, error: TableError) ->
             what,
         },
         TableError::File { source, .. } => unreadable(table, location, &source),
-        error @ TableError::StoodStill { .. } => unreadable(table, location, &error),
+        error @ (TableError::StoodStill { .. } | TableError::Unwritable { .. }) => {
+            unreadable(table, location, &error)
+        }
         TableError::Place(error) => unreadable(table, location, &error),
     }
 }
