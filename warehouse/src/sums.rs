@@ -4,7 +4,6 @@
 //! nothing: nanoseconds of a hundred million requests may pass it. Here a sum is kept in 128 bits, which
 //! no number of rows passes, and one that its type does not hold is an error.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -41,23 +40,9 @@ pub(crate) fn check(registry: &mut dyn FunctionRegistry) -> Result<()> {
 }
 
 /// `sum`, in 128 bits where it is of integers.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct CheckedSum {
     inner: Arc<AggregateUDF>,
-}
-
-impl PartialEq for CheckedSum {
-    fn eq(&self, other: &Self) -> bool {
-        self.inner == other.inner
-    }
-}
-
-impl Eq for CheckedSum {}
-
-impl Hash for CheckedSum {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.inner.hash(state);
-    }
 }
 
 impl AggregateUDFImpl for CheckedSum {
