@@ -48,14 +48,14 @@ fn check(name: &str, arguments: &[Expr]) -> Result<()> {
     let Some(centroids) = digest.and_then(|(_, place)| arguments.get(*place)) else {
         return Ok(());
     };
-    let number = match centroids {
-        Expr::Literal(number, _) => number.cast_to(&DataType::UInt64)?,
-        _ => ScalarValue::UInt64(None),
+    let (number, said) = match centroids {
+        Expr::Literal(number, _) => (number.cast_to(&DataType::UInt64)?, number.to_string()),
+        other => (ScalarValue::UInt64(None), other.to_string()),
     };
     match number {
         ScalarValue::UInt64(Some(1..=CENTROIDS)) => Ok(()),
         _ => Err(DataFusionError::Plan(format!(
-            "`{name}` takes a number of centroids from 1 to {CENTROIDS}, and not {centroids}"
+            "`{name}` takes a number of centroids from 1 to {CENTROIDS}, and not {said}"
         ))),
     }
 }

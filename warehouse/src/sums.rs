@@ -148,8 +148,8 @@ impl Kind {
     /// Sums as they are given.
     fn give(self, sums: &[Option<i128>]) -> Result<ArrayRef> {
         Ok(match self {
-            Self::Signed => Arc::new(narrow::<Int64Type>(sums)?),
-            Self::Unsigned => Arc::new(narrow::<UInt64Type>(sums)?),
+            Self::Signed => Arc::new(narrow::<Int64Type>(sums, "BIGINT")?),
+            Self::Unsigned => Arc::new(narrow::<UInt64Type>(sums, "BIGINT UNSIGNED")?),
         })
     }
 
@@ -162,19 +162,18 @@ impl Kind {
     }
 }
 
-fn narrow<T: ArrowPrimitiveType>(sums: &[Option<i128>]) -> Result<PrimitiveArray<T>>
+fn narrow<T: ArrowPrimitiveType>(sums: &[Option<i128>], name: &str) -> Result<PrimitiveArray<T>>
 where
     T::Native: TryFrom<i128>,
 {
     let narrow = |sum: &Option<i128>| {
-        let sum =
-            sum.map(|sum| T::Native::try_from(sum).map_err(|_| too_large(sum, &T::DATA_TYPE)));
+        let sum = sum.map(|sum| T::Native::try_from(sum).map_err(|_| too_large(sum, name)));
         sum.transpose()
     };
     sums.iter().map(narrow).collect()
 }
 
-fn too_large(sum: i128, holds: &DataType) -> DataFusionError {
+fn too_large(sum: i128, holds: &str) -> DataFusionError {
     DataFusionError::Execution(format!(
         "a sum comes to {sum}, which {holds} does not hold: sum up CAST(.. AS DOUBLE)"
     ))
