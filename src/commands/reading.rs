@@ -1,5 +1,6 @@
 //! What the commands that only read the warehouse share: opening it, and saying what is odd.
 
+use plimsoll_executor::performance::raise_open_files;
 use plimsoll_warehouse::format::{self, Format, FormatError};
 use plimsoll_warehouse::{
     Access, OpenError, QueryLimits, ResolveError, Warehouse, WarehouseOptions,
@@ -32,6 +33,7 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 /// # Errors
 /// It is there and cannot be read.
 pub(crate) async fn open(settings: &Settings, console: &Console) -> Result<Warehouse, Failure> {
+    let_many_files_open();
     let opening = Warehouse::open(&settings.warehouse, options(settings));
     let warehouse = console
         .during("opening the warehouse", opening)
@@ -45,6 +47,14 @@ pub(crate) async fn open(settings: &Settings, console: &Console) -> Result<Wareh
     }
     note_abandoned(settings, console);
     Ok(warehouse)
+}
+
+/// A sort of many rows keeps a file open for each part that it spills, thousands perhaps. Where the system
+/// allows no more than there are, a statement that needs them says so.
+pub(crate) fn let_many_files_open() {
+    if let Err(error) = raise_open_files() {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 /// How queries of this process may use the machine.

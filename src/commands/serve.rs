@@ -64,6 +64,7 @@ async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
         answers: settings.serve.answers,
         ..reading::options(settings)
     };
+    reading::let_many_files_open();
     let warehouse = Warehouse::open(&settings.warehouse, engine)
         .await
         .map_err(|error| reading::unreadable(&error))?;

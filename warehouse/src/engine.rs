@@ -12,7 +12,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionState;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
@@ -22,6 +22,7 @@ use plimsoll_ingest::{WarehouseLocation, WarehouseStore};
 use crate::bits;
 use crate::error::OpenError;
 use crate::growth;
+use crate::memory::Shares;
 use crate::metered::Metering;
 use crate::moments::{self, MomentsOfHours};
 use crate::sketches;
@@ -184,8 +185,9 @@ fn environment(options: &WarehouseOptions) -> datafusion::error::Result<Arc<Runt
     };
     let disk = DiskManagerBuilder::default()
         .with_mode(mode)
-        .with_max_temp_directory_size(options.spill_limit);
-    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_limit), CONSUMERS_NAMED);
+        .with_max_temp_directory_size(options.spill_limit)
+        .with_max_spill_merge_fan_in(MERGED_AT_ONCE);
+    let pool = TrackConsumersPool::new(Shares::of(options.memory_limit), CONSUMERS_NAMED);
     RuntimeEnvBuilder::new()
         .with_disk_manager_builder(disk)
         .with_memory_pool(Arc::new(pool))
@@ -206,6 +208,13 @@ pub(crate) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
+/// Files that a part of a sort merges at once. What is read ahead of each is not counted, so that many
+/// of them would hold more than there is.
+const MERGED_AT_ONCE: usize = 8;
+
+/// One part in so many of a thread's memory is kept for a merge, unless the engine keeps less.
+const MERGES: usize = 16;
+
 /// Keys of a join that are listed for the other side's files, in bytes.
 const KEYS_LISTED: usize = 4096;
 
@@ -220,6 +229,10 @@ fn config(options: &WarehouseOptions) -> SessionConfig {
     // Files are sorted by run, so that statistics alone leave out what one run, or a span of runs,
     // does not need; to decode columns only for rows that pass costs more than it saves then.
     config.options_mut().execution.parquet.pushdown_filters = false;
+    // What each part of a sort keeps for its merge; in little memory it would be most of it.
+    let merge = options.memory_limit / MERGES / options.threads.max(1);
+    let execution = &mut config.options_mut().execution;
+    execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(merge);
     // The keys of one side of a join leave out files of the other: few by each, many by the least and
     // the largest. Each file simplifies the list anew, 1.5 ms for some thousand keys.
     config

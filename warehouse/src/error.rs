@@ -10,7 +10,6 @@ use crate::resolve::ResolveError;
 mod engine;
 mod nearest;
 
-pub(crate) use engine::find;
 pub(crate) use nearest::nearest;
 
 /// Why a warehouse, or a table of it, cannot be opened.

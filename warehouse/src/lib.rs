@@ -26,6 +26,7 @@ mod growth;
 mod information;
 mod limits;
 mod maintenance;
+mod memory;
 mod metered;
 mod moments;
 mod parameters;

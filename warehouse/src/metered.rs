@@ -30,7 +30,7 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::wide::{self, Named, Room};
+use crate::wide::{self, Named, Passing, Room};
 
 /// Meters every operator of a plan that needs it. The last rule: it changes nothing but that.
 #[derive(Debug)]
@@ -94,18 +94,20 @@ enum Meter {
     Apart(Arc<[(usize, usize)]>, Room),
     /// What goes into an operator whose expressions name columns often.
     Often(Arc<Named>, Room),
+    /// Rows that may be so large that the query has to run again in smaller batches.
+    Passing(Room),
 }
 
 /// `plan`, which gives way as if it read the rows that it makes, and passes for `original`.
 pub(crate) fn giving_way(
     plan: Arc<dyn ExecutionPlan>,
     original: &Arc<dyn ExecutionPlan>,
-    room: Room,
+    room: &Room,
 ) -> Arc<dyn ExecutionPlan> {
     Arc::new(Metered {
         input: plan,
         properties: Arc::clone(original.properties()),
-        meter: Meter::GivesWay(room),
+        meter: Meter::GivesWay(room.clone()),
     })
 }
 
@@ -116,37 +118,53 @@ type Note = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send>;
 type Cut = Box<dyn Fn(&RecordBatch) -> Result<Vec<RecordBatch>> + Send>;
 
 /// The plan, whose joins, expressions and operators that take lists apart copy no more than there is
-/// room for.
-pub(crate) fn bounded(plan: Arc<dyn ExecutionPlan>, room: Room) -> Result<Arc<dyn ExecutionPlan>> {
+/// room for, and which ends where its rows are too large for its batches.
+pub(crate) fn bounded(plan: Arc<dyn ExecutionPlan>, room: &Room) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
-        let meter = if let Some(unnest) = plan.downcast_ref::<UnnestExec>() {
-            let columns = unnest.list_column_indices().iter();
-            let columns = columns.map(|list| (list.index_in_input_schema, list.depth));
-            Meter::Apart(columns.collect(), room)
-        } else if wide::joins(&plan) {
-            Meter::Joined(room)
-        } else if let Some(named) = Named::by(&plan)? {
-            Meter::Often(Arc::new(named), room)
-        } else {
-            return Ok(Transformed::no(plan));
-        };
-        let inputs = plan.children().into_iter().enumerate();
-        let inputs = inputs.map(|(place, input)| {
-            let input = Metered::around(Arc::clone(input), meter.clone());
-            match place {
-                // The engine would read it again where it has no room, to keep it on disk; but scans
-                // share out their files once, and rows that have no pair come out for each part.
-                0 if plan.is::<NestedLoopJoinExec>() => {
-                    Metered::around(input, Meter::Once(Arc::default()))
-                }
-                _ => input,
-            }
-        });
-        let inputs = inputs.collect();
-        let plan = plan.replace_children(inputs, unchanged())?;
-        Ok(Transformed::yes(plan))
+        let bounded = bounded_inputs(Arc::clone(&plan), room)?;
+        if Passing::begins_at(&plan, room) {
+            let passing = Meter::Passing(room.clone());
+            return Ok(Transformed::yes(Metered::around(
+                bounded.unwrap_or(plan),
+                passing,
+            )));
+        }
+        Ok(bounded.map_or_else(|| Transformed::no(plan), Transformed::yes))
     })
     .data()
+}
+
+/// An operator, whose inputs are given to it in parts, if they have to be.
+fn bounded_inputs(
+    plan: Arc<dyn ExecutionPlan>,
+    room: &Room,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let room = room.clone();
+    let meter = if let Some(unnest) = plan.downcast_ref::<UnnestExec>() {
+        let columns = unnest.list_column_indices().iter();
+        let columns = columns.map(|list| (list.index_in_input_schema, list.depth));
+        Meter::Apart(columns.collect(), room)
+    } else if wide::joins(&plan) {
+        Meter::Joined(room)
+    } else if let Some(named) = Named::by(&plan)? {
+        Meter::Often(Arc::new(named), room)
+    } else {
+        return Ok(None);
+    };
+    let inputs = plan.children().into_iter().enumerate();
+    let inputs = inputs.map(|(place, input)| {
+        let input = Metered::around(Arc::clone(input), meter.clone());
+        match place {
+            // The engine would read it again where it has no room, to keep it on disk; but scans
+            // share out their files once, and rows that have no pair come out for each part.
+            0 if plan.is::<NestedLoopJoinExec>() => {
+                Metered::around(input, Meter::Once(Arc::default()))
+            }
+            _ => input,
+        }
+    });
+    let inputs = inputs.collect();
+    plan.replace_children(inputs, unchanged()).map(Some)
 }
 
 /// What each partition of an operator keeps.
@@ -313,6 +331,10 @@ impl ExecutionPlan for Metered {
             Meter::GivesWay(_) | Meter::Joined(_) | Meter::Apart(..) | Meter::Often(..) => {
                 Box::new(|_| Ok(()))
             }
+            Meter::Passing(room) => {
+                let mut passing = Passing::within(room.clone());
+                Box::new(move |batch| passing.pass(batch))
+            }
             Meter::Into(kept) => {
                 let rows = kept.begun(partition)?;
                 Box::new(move |batch| rows.lock().expect("nobody panics holding it").go_in(batch))
@@ -339,16 +361,16 @@ impl ExecutionPlan for Metered {
         let schema = batches.schema();
         let cut: Option<Cut> = match &self.meter {
             Meter::Joined(room) => {
-                let room = *room;
-                Some(Box::new(move |batch| wide::joined(batch, room)))
+                let room = room.clone();
+                Some(Box::new(move |batch| wide::joined(batch, &room)))
             }
             Meter::Apart(columns, room) => {
-                let (columns, room) = (Arc::clone(columns), *room);
-                Some(Box::new(move |batch| wide::slices(batch, &columns, room)))
+                let (columns, room) = (Arc::clone(columns), room.clone());
+                Some(Box::new(move |batch| wide::slices(batch, &columns, &room)))
             }
             Meter::Often(named, room) => {
-                let (named, room) = (Arc::clone(named), *room);
-                Some(Box::new(move |batch| named.parts(batch, room)))
+                let (named, room) = (Arc::clone(named), room.clone());
+                Some(Box::new(move |batch| named.parts(batch, &room)))
             }
             _ => None,
         };

@@ -19,18 +19,22 @@ use crate::plain;
 use crate::sizes;
 use crate::snapshots::Snapshots;
 use crate::stopping::{Stop, heeding, windows_heeding};
-use crate::wide::{self, Batches, Room};
+use crate::wide::{self, Attempt, Room};
 
-/// Plans one statement over one set of snapshots; its joins and windows heed `stop`.
+/// Plans one statement over one set of snapshots; its joins and windows heed `stop`, and it may ask to be
+/// attempted again in smaller batches.
 pub(crate) async fn plan(
     snapshots: &Arc<Snapshots>,
     statement: Statement,
     parameters: Parameters,
     access: Access,
-    batches: Batches,
+    attempt: &Attempt,
     stop: &Stop,
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), QueryError> {
-    let session = snapshots.session(access);
+    let mut session = snapshots.session(access);
+    let config = session.config().clone();
+    let rows = attempt.batches().rows(config.batch_size());
+    *session.config_mut() = config.with_batch_size(rows);
     let fail = |error| snapshots.error(&error);
     for reference in session.resolve_table_references(&statement).map_err(fail)? {
         check_reference(&session, &reference, access)?;
@@ -55,9 +59,9 @@ pub(crate) async fn plan(
     wide::check_windows(&plan).map_err(fail)?;
     let plan = sizes::few_best_groups(plan).map_err(fail)?;
     let plan = plain::texts(plan).map_err(fail)?;
-    let room = Room::of(session.config(), snapshots.memory_limit(), batches);
-    let plan = metered::bounded(plan, room).map_err(fail)?;
-    let plan = heeding(plan, stop, room).map_err(fail)?;
+    let room = Room::of(session.config(), snapshots.memory_limit(), attempt);
+    let plan = metered::bounded(plan, &room).map_err(fail)?;
+    let plan = heeding(plan, stop, &room).map_err(fail)?;
     Ok((plan, session.task_ctx()))
 }
 

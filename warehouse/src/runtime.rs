@@ -6,7 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::error::OpenError;
-use crate::stopping::Stop;
+use crate::stopping::{Stop, Works};
 
 /// Linux shows 15 characters of a thread's name.
 const THREAD_NAME: &str = "plimsoll-query";
@@ -22,6 +22,7 @@ pub(crate) const STACK_BYTES: usize = 16 << 20;
 pub(crate) struct QueryRuntime {
     /// `None` only while it is being dropped.
     runtime: Option<Runtime>,
+    works: Works,
 }
 
 impl QueryRuntime {
@@ -38,6 +39,7 @@ impl QueryRuntime {
             })?;
         Ok(Self {
             runtime: Some(runtime),
+            works: Works::default(),
         })
     }
 
@@ -58,12 +60,17 @@ impl QueryRuntime {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let stop = Stop::default();
+        let stop = Stop::among(&self.works);
+        let work = work(stop.clone());
+        let one = self.works.one_more();
         let runtime = self
             .runtime
             .as_ref()
             .expect("the runtime is there until the drop");
-        let handle = runtime.spawn(work(stop.clone()));
+        let handle = runtime.spawn(async move {
+            let _one = one;
+            work.await
+        });
         Work {
             stop,
             abort: handle.abort_handle(),

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,18 +42,56 @@ const TURN: Duration = Duration::from_millis(100);
 /// What it takes another thread to take over the queries that wait.
 const HANDING_OVER: Duration = Duration::from_millis(1);
 
-/// Tells a query that it is over.
+/// How many works there are on the threads for queries.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stop(Arc<AtomicBool>);
+pub(crate) struct Works(Arc<AtomicUsize>);
+
+impl Works {
+    /// Counts one more, until that is dropped.
+    pub(crate) fn one_more(&self) -> OneWork {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OneWork(self.clone())
+    }
+}
+
+/// A work that is not over.
+#[derive(Debug)]
+pub(crate) struct OneWork(Works);
+
+impl Drop for OneWork {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells a query that it is over.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop {
+    over: Arc<AtomicBool>,
+    works: Works,
+}
 
 impl Stop {
+    /// For one of these.
+    pub(crate) fn among(works: &Works) -> Self {
+        Self {
+            over: Arc::default(),
+            works: works.clone(),
+        }
+    }
+
     /// What heeds it ends.
     pub(crate) fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody else would have a turn.
+    fn is_alone(&self) -> bool {
+        self.works.0.load(Ordering::Relaxed) < 2
     }
 
     fn heed(&self) -> Result<()> {
-        if self.0.load(Ordering::Relaxed) {
+        if self.over.load(Ordering::Relaxed) {
             return Err(DataFusionError::Execution(
                 "the query was stopped".to_string(),
             ));
@@ -66,7 +104,7 @@ impl Stop {
 pub(crate) fn heeding(
     plan: Arc<dyn ExecutionPlan>,
     stop: &Stop,
-    room: Room,
+    room: &Room,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
         let around = |filter: &JoinFilter| Heeding::around(filter, stop, room);
@@ -144,7 +182,11 @@ impl Heed {
     /// Ends the work where the query was stopped, and has others go on beside it where it takes long.
     fn heed(&self) -> Result<()> {
         self.stop.heed()?;
-        self.turns.let_others();
+        // Each turn may go on on another thread, and allocators keep memory for each: for nobody, a
+        // query would take several times what it holds.
+        if !self.stop.is_alone() {
+            self.turns.let_others();
+        }
         Ok(())
     }
 }
@@ -177,11 +219,11 @@ impl Turns {
 }
 
 impl Heeding {
-    fn around(filter: &JoinFilter, stop: &Stop, room: Room) -> Result<JoinFilter> {
+    fn around(filter: &JoinFilter, stop: &Stop, room: &Room) -> Result<JoinFilter> {
         let heeding = Self {
             condition: Arc::clone(filter.expression()),
             named: Named::in_one(filter.expression(), filter.schema())?.map(Arc::new),
-            room,
+            room: room.clone(),
             heed: Heed::of(stop),
         };
         let columns = filter.column_indices().to_vec();
@@ -198,7 +240,7 @@ impl PhysicalExpr for Heeding {
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         self.heed.heed()?;
         let parts = match &self.named {
-            Some(named) => named.parts(batch, self.room)?,
+            Some(named) => named.parts(batch, &self.room)?,
             None => return self.condition.evaluate(batch),
         };
         if parts.len() < 2 {
@@ -227,7 +269,7 @@ impl PhysicalExpr for Heeding {
         Ok(Arc::new(Self {
             condition,
             named: self.named.clone(),
-            room: self.room,
+            room: self.room.clone(),
             heed: self.heed.clone(),
         }))
     }

@@ -22,7 +22,7 @@ use crate::runtime::{QueryRuntime, Work};
 use crate::snapshots::Snapshots;
 use crate::stopping::Stop;
 use crate::stream::{QueryStream, WorkEnd};
-use crate::wide::{Batches, TooLarge};
+use crate::wide::{Attempt, Batches};
 use crate::{planning, read_only};
 
 /// Batches that may wait for a slow reader; the query waits beyond that.
@@ -143,10 +143,11 @@ impl Warehouse {
                 return WorkEnd::Done;
             }
             // Here, since the stack is large, and the caller's thread serves others.
-            let plan = async |batches| {
-                planned_from(&snapshots, &sql, &parameters, access, batches, &stop).await
+            let plan = async |attempt: &Attempt| {
+                planned_from(&snapshots, &sql, &parameters, access, attempt, &stop).await
             };
-            match plan(Batches::Usual).await {
+            let mut attempt = Attempt::with(Batches::USUAL);
+            match plan(&attempt).await {
                 Ok((usual, context)) => {
                     // Whoever asked may be gone by now; then so is the work.
                     if planned.send(Ok(usual.schema())).is_err() {
@@ -155,15 +156,16 @@ impl Warehouse {
                     let gathered =
                         question.and_then(|question| answers.gather(question, usual.schema()));
                     let running = async {
-                        let ran = run(&snapshots, usual, context, &sender, gathered).await;
-                        if let Ran::Ended = ran {
-                            return;
-                        }
-                        match plan(Batches::Small).await {
-                            Ok((small, context)) => {
-                                run(&snapshots, small, context, &sender, None).await;
+                        run(&snapshots, usual, context, &sender, &attempt, gathered).await;
+                        while let Some(next) = attempt.next() {
+                            attempt = next;
+                            match plan(&attempt).await {
+                                Ok((smaller, context)) => {
+                                    run(&snapshots, smaller, context, &sender, &attempt, None)
+                                        .await;
+                                }
+                                Err(error) => drop(sender.send(Err(error)).await),
                             }
-                            Err(error) => drop(sender.send(Err(error)).await),
                         }
                     };
                     within(ends_at, running).await
@@ -219,12 +221,12 @@ async fn planned_from(
     sql: &str,
     parameters: &[Value],
     access: Access,
-    batches: Batches,
+    attempt: &Attempt,
     stop: &Stop,
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), QueryError> {
     let mut statement = read_only::parse(sql)?;
     let parameters = Parameters::take(&mut statement, parameters)?;
-    planning::plan(snapshots, statement, parameters, access, batches, stop).await
+    planning::plan(snapshots, statement, parameters, access, attempt, stop).await
 }
 
 /// Does what gives out batches, until the time is up.
@@ -240,52 +242,42 @@ async fn within(ends_at: Instant, giving: impl Future<Output = ()>) -> WorkEnd {
 
 type Sender = mpsc::Sender<Result<RecordBatch, QueryError>>;
 
-/// What came of a plan.
-enum Ran {
-    /// All that there is to say was sent.
-    Ended,
-    /// Nothing was sent: it is to be run in small batches.
-    NeedsSmallBatches,
-}
-
-/// Sends the plan's batches until the plan or the reader ends; an answer that
-/// is whole is kept.
+/// Sends the plan's batches until the plan or the reader ends, or nothing of it where another attempt is
+/// to follow; an answer that is whole is kept.
 async fn run(
     snapshots: &Snapshots,
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
     sender: &Sender,
+    attempt: &Attempt,
     mut gathered: Option<Gathered>,
-) -> Ran {
+) {
     let mut batches = match execute_stream(plan, context) {
         Ok(batches) => batches,
         Err(error) => {
             drop(sender.send(Err(snapshots.error(&error))).await);
-            return Ran::Ended;
+            return;
         }
     };
-    let mut sent = false;
     while let Some(batch) = batches.next().await {
-        if let Err(error) = &batch
-            && !sent
-            && TooLarge::needs_small_batches(error)
-        {
-            return Ran::NeedsSmallBatches;
+        if batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0) {
+            continue;
         }
-        sent = true;
+        if !attempt.begin_reading() {
+            return;
+        }
         let batch = batch.map_err(|error| snapshots.error(&error));
         gathered = match &batch {
             Ok(batch) => gathered.and_then(|gathered| gathered.with(batch)),
             Err(_) => None,
         };
         if sender.send(batch).await.is_err() {
-            return Ran::Ended;
+            return;
         }
     }
     if let Some(gathered) = gathered {
         gathered.keep();
     }
-    Ran::Ended
 }
 
 /// Sends batches that are there until the reader ends.

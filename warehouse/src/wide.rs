@@ -4,7 +4,8 @@
 //! thousand others copies it as often, in one batch, before anybody can count it. A query in which a join
 //! meets such a row runs again in small batches, and takes no row that is too large for those. Lists are
 //! taken apart in slices, for the same reason, and so are batches of which an expression names a column
-//! again and again.
+//! again and again. And where the rows of a query are so large that what an operator puts together of
+//! them would be, all of it runs again in smaller batches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,15 +20,21 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::prelude::SessionConfig;
 
-use crate::error::find;
-use crate::metered::bytes_in;
+use crate::metered::{bytes_in, bytes_of};
+
+mod attempt;
+
+pub(crate) use attempt::{Attempt, Batches};
 
 /// What one batch may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Room {
     /// Memory for one of the threads of a query, in bytes.
     memory: usize,
@@ -35,18 +42,11 @@ pub(crate) struct Room {
     rows: usize,
     /// Rows of all other batches.
     usual: usize,
+    /// What may run again in smaller batches.
+    attempt: Attempt,
 }
 
-/// How large the batches are that the joins of a query make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Batches {
-    /// As the engine has them.
-    Usual,
-    /// So small that large values can be copied.
-    Small,
-}
-
-/// Rows of a small batch.
+/// Rows of a small batch, so small that large values can be copied.
 const FEW_ROWS: usize = 32;
 
 /// One part in so many of a thread's memory may go to one side of a joined batch.
@@ -54,6 +54,17 @@ const SHARE: usize = 4;
 
 /// One part in so many goes to the rows of lists that are taken apart at once.
 const APART: usize = 16;
+
+/// One part in so many may go to a batch of any rows: a sort that reads again what it spilled holds
+/// dozens.
+const TOGETHER: usize = 64;
+
+/// And so much always may, in bytes.
+const SMALL_BATCH: usize = 256 << 10;
+
+/// Rows that a batch has at least, where there are as many: with fewer, all the other rows of a query take
+/// too long.
+const FEWEST_ROWS: usize = 8;
 
 /// The aggregate whose value grows with its rows, and is no list.
 const TEXTS_PUT_TOGETHER: &str = "string_agg";
@@ -66,29 +77,32 @@ const LARGE_LITERAL: usize = 1024;
 
 impl Room {
     /// Where all queries have so much memory.
-    pub(crate) fn of(config: &SessionConfig, memory: usize, batches: Batches) -> Self {
+    pub(crate) fn of(config: &SessionConfig, memory: usize, attempt: &Attempt) -> Self {
         let usual = config.batch_size();
         Self {
             memory: memory / config.target_partitions().max(1),
-            rows: match batches {
-                Batches::Usual => usual,
-                Batches::Small => FEW_ROWS.min(usual),
-            },
+            rows: attempt.batches().joined.min(usual),
             usual,
+            attempt: attempt.clone(),
         }
     }
 
     /// The context in which a join runs, whose batches have no more rows.
-    pub(crate) fn of_join(self, context: Arc<TaskContext>) -> Arc<TaskContext> {
+    pub(crate) fn of_join(&self, context: Arc<TaskContext>) -> Arc<TaskContext> {
         self.with_rows(context, self.rows)
     }
 
     /// The context in which runs what a join reads.
-    pub(crate) fn of_input(self, context: Arc<TaskContext>) -> Arc<TaskContext> {
+    pub(crate) fn of_input(&self, context: Arc<TaskContext>) -> Arc<TaskContext> {
         self.with_rows(context, self.usual)
     }
 
-    fn with_rows(self, context: Arc<TaskContext>, rows: usize) -> Arc<TaskContext> {
+    /// The most that a batch may have, in bytes.
+    fn batch(&self) -> usize {
+        (self.memory / TOGETHER).max(SMALL_BATCH)
+    }
+
+    fn with_rows(&self, context: Arc<TaskContext>, rows: usize) -> Arc<TaskContext> {
         if self.rows == self.usual {
             return context;
         }
@@ -98,8 +112,13 @@ impl Room {
     }
 
     /// The most that a row may have which is copied into each row of a batch, in bytes.
-    fn row(self) -> usize {
-        self.memory / SHARE / self.rows
+    fn row(&self) -> usize {
+        self.row_of(self.rows)
+    }
+
+    /// The same where a batch has so many rows.
+    fn row_of(&self, rows: usize) -> usize {
+        self.memory / SHARE / rows
     }
 }
 
@@ -114,16 +133,11 @@ pub(crate) fn joins(plan: &Arc<dyn ExecutionPlan>) -> bool {
 #[error("{message}")]
 pub(crate) struct TooLarge {
     message: String,
-    /// Whether there may be room in smaller batches.
-    in_smaller_batches: bool,
 }
 
 impl TooLarge {
     fn new(message: String) -> Self {
-        Self {
-            message,
-            in_smaller_batches: false,
-        }
+        Self { message }
     }
 
     /// Of a join by comparison that has no room for its first side.
@@ -131,11 +145,6 @@ impl TooLarge {
         let message =
             "a join without equal columns keeps all rows of one side, and they have no room";
         Self::new(message.to_string())
-    }
-
-    /// Whether a query that ended with `error` may do in small batches.
-    pub(crate) fn needs_small_batches(error: &DataFusionError) -> bool {
-        find::<Self>(error).is_some_and(|error| error.in_smaller_batches)
     }
 }
 
@@ -172,26 +181,23 @@ pub(crate) fn check_windows(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
 }
 
 /// The parts of a batch that a join may take, whose rows it may copy into each row of a batch.
-pub(crate) fn joined(batch: &RecordBatch, room: Room) -> Result<Vec<RecordBatch>> {
+pub(crate) fn joined(batch: &RecordBatch, room: &Room) -> Result<Vec<RecordBatch>> {
     let copied = batch.columns().iter().filter(|column| copies_bytes(column));
     let copied: Vec<_> = copied.map(Arc::clone).collect();
     let all: usize = copied.iter().map(|column| bytes_in(column)).sum();
     if all > room.row() {
         let largest = bytes_of_rows(&copied).into_iter().max().unwrap_or(0);
         if largest > room.row() {
-            let few = Room {
-                rows: FEW_ROWS.min(room.rows),
-                ..room
-            };
-            return Err(TooLarge {
-                message: format!(
-                    "a row with lists or texts of {largest} bytes is joined with others, and {} are \
-                     taken",
-                    few.row()
-                ),
-                in_smaller_batches: few.rows < room.rows,
+            let joined = FEW_ROWS.min(room.rows);
+            if joined < room.rows {
+                let others = room.usual;
+                room.attempt.gives_way_to(Batches { joined, others });
             }
-            .into());
+            let message = format!(
+                "a row with lists or texts of {largest} bytes is joined with others, and {} are taken",
+                room.row_of(joined)
+            );
+            return Err(TooLarge::new(message).into());
         }
     }
     if batch.num_rows() <= room.rows {
@@ -209,7 +215,64 @@ pub(crate) fn joined(batch: &RecordBatch, room: Room) -> Result<Vec<RecordBatch>
 fn copies_bytes(column: &dyn Array) -> bool {
     let kind = column.data_type();
     let views = matches!(kind, DataType::Utf8View | DataType::BinaryView);
-    !views && kind.primitive_width().is_none() && *kind != DataType::Boolean
+    !views && grows(kind)
+}
+
+/// Rows that pass, of which an operator may put as many together as a batch has.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    room: Room,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Passing {
+    pub(crate) fn within(room: Room) -> Self {
+        Self {
+            room,
+            rows: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Ends the attempt where a batch of such rows is too large, and one of fewer would not be.
+    pub(crate) fn pass(&mut self, batch: &RecordBatch) -> Result<()> {
+        let (usual, most) = (self.room.usual, self.room.batch());
+        self.rows += batch.num_rows();
+        self.bytes += bytes_of(batch);
+        if self.bytes > most && self.rows > 1 && usual > FEWEST_ROWS {
+            let fitting = (most / 2).saturating_mul(self.rows) / self.bytes;
+            let others = fitting.clamp(FEWEST_ROWS, (usual / 2).max(FEWEST_ROWS));
+            let joined = self.room.rows.min(others);
+            if self.room.attempt.gives_way_to(Batches { joined, others }) {
+                let (rows, bytes) = (self.rows, self.bytes);
+                let message = format!("{rows} rows have {bytes} bytes, and a batch {usual} rows");
+                return Err(TooLarge::new(message).into());
+            }
+        }
+        if self.rows >= usual {
+            (self.rows, self.bytes) = (0, 0);
+        }
+        Ok(())
+    }
+
+    /// Whether a batch of a plan's rows may be too large, and they come from nothing that looks already.
+    pub(crate) fn begins_at(plan: &Arc<dyn ExecutionPlan>, room: &Room) -> bool {
+        let makes_values = plan.children().is_empty()
+            || plan.is::<ProjectionExec>()
+            || plan.is::<UnnestExec>()
+            || plan.is::<AggregateExec>();
+        let schema = plan.schema();
+        let kinds = schema.fields().iter().map(|field| field.data_type());
+        let of_one_size = kinds.clone().filter_map(DataType::primitive_width);
+        let bytes = of_one_size.sum::<usize>() * room.usual;
+        makes_values && (bytes > room.batch() || kinds.into_iter().any(grows))
+    }
+}
+
+/// Whether values of a type may be of any size.
+fn grows(kind: &DataType) -> bool {
+    kind.primitive_width().is_none() && *kind != DataType::Boolean
 }
 
 /// The parts of a batch whose lists, in `columns`, fit into memory when they are taken apart: each
@@ -217,7 +280,7 @@ fn copies_bytes(column: &dyn Array) -> bool {
 pub(crate) fn slices(
     batch: &RecordBatch,
     columns: &[(usize, usize)],
-    room: Room,
+    room: &Room,
 ) -> Result<Vec<RecordBatch>> {
     let is_list = |place: &usize| columns.iter().any(|(list, _)| list == place);
     let others = batch.columns().iter().enumerate();
@@ -303,13 +366,13 @@ impl Named {
     }
 
     fn worth_watching(mut self, times: BTreeMap<usize, usize>, schema: &Schema) -> Option<Self> {
-        let grows = |place: usize| {
+        let may_grow = |place: usize| {
             let field = schema.fields().get(place);
-            field.is_some_and(|field| field.data_type().primitive_width().is_none())
+            field.is_some_and(|field| grows(field.data_type()))
         };
         let often = times
             .into_iter()
-            .filter(|(place, times)| *times > 1 && grows(*place));
+            .filter(|(place, times)| *times > 1 && may_grow(*place));
         self.columns = often.collect();
         let some = self.literals > 0 || !self.columns.is_empty() || !self.subqueries.is_empty();
         some.then_some(self)
@@ -330,7 +393,7 @@ impl Named {
 
     /// The parts of a batch for which there is room: what puts texts and lists together may make as
     /// much of each row as it names.
-    pub(crate) fn parts(&self, batch: &RecordBatch, room: Room) -> Result<Vec<RecordBatch>> {
+    pub(crate) fn parts(&self, batch: &RecordBatch, room: &Room) -> Result<Vec<RecordBatch>> {
         let named = self
             .columns
             .iter()
@@ -359,7 +422,7 @@ impl Named {
 fn cut(
     batch: &RecordBatch,
     bytes: &[usize],
-    room: Room,
+    room: &Room,
     too_large: impl Fn(usize) -> String,
 ) -> Result<Vec<RecordBatch>> {
     let (at_once, most) = (room.memory / APART, room.memory / SHARE);

@@ -39,6 +39,13 @@ impl QueryError {
                 detail: one_line(detail),
             };
         }
+        let lacks = LACKING.iter().find(|(code, ..)| text.contains(code));
+        if let Some((_, what, help)) = lacks {
+            return Self::Storage {
+                message: (*what).to_string(),
+                help: Some(help),
+            };
+        }
         match error.find_root() {
             DataFusionError::SQL(..) => Self::syntax(error),
             DataFusionError::SchemaError(schema_error, _) => from_schema(schema_error),
@@ -126,7 +133,7 @@ fn storage_in(error: &DataFusionError, text: &str) -> Option<StorageFailure> {
 }
 
 /// What an error was caused by, if that is of this type.
-pub(crate) fn find<E: Error + 'static>(error: &DataFusionError) -> Option<&E> {
+fn find<E: Error + 'static>(error: &DataFusionError) -> Option<&E> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<E>() {
@@ -139,6 +146,21 @@ pub(crate) fn find<E: Error + 'static>(error: &DataFusionError) -> Option<&E> {
 
 /// How the engine says that spilled data would pass its limit.
 const SPILL_FULL: &str = "used disk space during the spilling process";
+
+/// What this host may lack where something spills, by the system's number, and what to do. The error
+/// itself is lost on the way: libraries make text of it.
+const LACKING: [(&str, &str, &str); 2] = [
+    (
+        "(os error 24)",
+        "too many open files: a sort or a join of many rows keeps some for each part that it spills",
+        "raise the limit of open files (`ulimit -n`), or allow statements more memory: --memory",
+    ),
+    (
+        "(os error 28)",
+        "no space left on the device that rows are spilled to",
+        "make room there, or name another folder in TMPDIR",
+    ),
+];
 
 /// How it sums up why a function does not take its arguments; what stands
 /// before is the same once for each signature.
@@ -204,6 +226,26 @@ mod tests {
         ));
         assert_eq!(error.to_string(), "there is no column `modle`");
         assert_eq!(error.help(), "did you mean `model`?");
+    }
+
+    #[test]
+    fn what_spilling_lacks_is_said_with_what_to_do() {
+        for (code, what, help) in [
+            (24, "too many open files", "ulimit -n"),
+            (28, "no space left", "TMPDIR"),
+        ] {
+            let os = std::io::Error::from_raw_os_error(code);
+            // As the library for temporary files has it.
+            let wrapped = std::io::Error::new(os.kind(), format!("{os} at path \"/tmp/x\""));
+            for error in [
+                check(DataFusionError::IoError(wrapped)),
+                check(DataFusionError::Execution(format!("a task failed: {os}"))),
+            ] {
+                assert!(matches!(error, QueryError::Storage { .. }), "{error:?}");
+                assert!(error.to_string().contains(what), "{error}");
+                assert!(error.help().contains(help), "{}", error.help());
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ fn room(memory: usize) -> Room {
         memory,
         rows: 8192,
         usual: 8192,
+        attempt: Attempt::with(Batches::USUAL),
     }
 }
 
@@ -42,14 +43,14 @@ fn lists_are_taken_apart_in_parts_that_fit() {
     let batch = [("n", numbers), ("l", lists(&[100, 100, 0, 300, 1, 2]))];
     let batch = RecordBatch::try_from_iter(batch).expect("a batch");
     let rows = |memory: usize| -> Vec<usize> {
-        let parts = slices(&batch, &[(1, 1)], room(memory)).expect("parts");
+        let parts = slices(&batch, &[(1, 1)], &room(memory)).expect("parts");
         parts.iter().map(RecordBatch::num_rows).collect()
     };
     // A row of a hundred items makes 1,600 bytes, one of three hundred 4,800.
     assert_eq!(rows(16 * 10_000), [6]);
     assert_eq!(rows(16 * 5_000), [3, 3]);
     assert_eq!(rows(16 * 2_000), [1, 2, 1, 2]);
-    let refused = slices(&batch, &[(1, 1)], room(4 * 4_000)).expect_err("too large");
+    let refused = slices(&batch, &[(1, 1)], &room(4 * 4_000)).expect_err("too large");
     assert!(
         refused.to_string().contains("a list of 300 items"),
         "{refused}"
@@ -66,14 +67,16 @@ fn what_is_named_often_is_worked_out_in_parts_that_fit() {
     };
     // A hundred bytes each, with what a view takes.
     let rows = |memory: usize| -> Vec<usize> {
-        let parts = named.parts(&batch, room(memory)).expect("parts");
+        let parts = named.parts(&batch, &room(memory)).expect("parts");
         parts.iter().map(RecordBatch::num_rows).collect()
     };
     assert_eq!(rows(16 * 12_000), [6]);
     assert_eq!(rows(16 * 11_999), [5, 1]);
     assert_eq!(rows(16 * 4_100), [2, 2, 2]);
     assert_eq!(rows(16 * 500), [1, 1, 1, 1, 1, 1]);
-    let refused = named.parts(&batch, room(4 * 1_999)).expect_err("too large");
+    let refused = named
+        .parts(&batch, &room(4 * 1_999))
+        .expect_err("too large");
     assert!(
         refused.to_string().contains("2000 bytes of one row"),
         "{refused}"

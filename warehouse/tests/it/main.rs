@@ -9,6 +9,7 @@ mod endless;
 mod figures;
 mod formats;
 mod guards;
+mod memory;
 mod names;
 mod place;
 mod reading;
