@@ -296,7 +296,9 @@ fn tell(maintained: &Maintained, nothing: &str, console: &Console) -> Result<Exi
             .iter()
             .map(|(table, done)| [table.to_string(), done.to_string()])
             .collect();
-        console.result(&layout(&HEADINGS, &rows, console.stdout.width))?;
+        let dry = done.iter().any(|(_, done)| done.deletable > 0);
+        let headings = ["table", if dry { "to do" } else { "done" }].map(heading);
+        console.result(&layout(&headings, &rows, console.stdout.width))?;
     }
     for (table, error) in failed {
         let failure = Failure::failed(format_args!("{table}: {error}"), error.help());
@@ -309,16 +311,13 @@ fn tell(maintained: &Maintained, nothing: &str, console: &Console) -> Result<Exi
     })
 }
 
-const HEADINGS: [Heading; 2] = {
-    const fn heading(text: &'static str) -> Heading {
-        Heading {
-            text,
-            align: Align::Left,
-            may_be_cut: false,
-        }
+fn heading(text: &'static str) -> Heading {
+    Heading {
+        text,
+        align: Align::Left,
+        may_be_cut: false,
     }
-    [heading("table"), heading("done")]
-};
+}
 
 fn json_of((table, done): &(Table, Done)) -> Value {
     json!({
@@ -329,5 +328,6 @@ fn json_of((table, done): &(Table, Done)) -> Value {
         "checkpoint": done.checkpoint,
         "log_entries_deleted": done.log_entries,
         "files_deleted": done.vacuumed,
+        "files_to_delete": done.deletable,
     })
 }

@@ -96,7 +96,7 @@ fn a_warehouse_that_lost_a_file_is_not_sound() {
     assert!(
         checked
             .stdout
-            .ends_with("not sound: 14 tables, 7 files, runs not looked at\n"),
+            .ends_with("not sound: 14 tables, 7 files, 1 runs\n"),
         "{checked:?}"
     );
 }

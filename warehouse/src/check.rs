@@ -76,7 +76,7 @@ pub struct Checked {
     pub tables: usize,
     /// Files that their logs name.
     pub files: usize,
-    /// Runs that are visible; `None` where files that cannot be read kept rows from being looked at.
+    /// Runs that are visible; `None` where files of `runs` kept them from being looked at.
     pub runs: Option<usize>,
     /// What is not as it should be, the worst first.
     pub findings: Vec<Finding>,
@@ -129,40 +129,50 @@ pub(crate) async fn look(
     if !snapshots.exists() {
         return Ok(checked);
     }
-    // A query needs all tables that it names; where one is broken the rest is not asked.
-    let mut all_open = true;
+    // Rows are looked at in tables of which every file is as it should be.
+    let mut readable = Vec::new();
     for table in Table::ALL.iter().copied() {
         match snapshots.snapshot(table).await {
             Ok(snapshot) if snapshot.exists() => {
                 checked.tables += 1;
                 checked.files += snapshot.files().len();
                 let wrong = footers::check(store, table, snapshot.files()).await?;
-                all_open &= wrong.is_empty();
+                if wrong.is_empty() {
+                    readable.push(table);
+                }
                 checked.findings.extend(wrong);
                 let upkeep = upkeep::check(store, snapshots, table, retention).await?;
                 checked.findings.extend(upkeep);
             }
-            Ok(_) => checked.findings.push(Finding::note(
-                table,
-                "there is no such table yet",
-                "`plimsoll warehouse init` makes it, and so does the next run",
-            )),
+            Ok(_) => {
+                readable.push(table);
+                checked.findings.push(Finding::note(
+                    table,
+                    "there is no such table yet",
+                    "`plimsoll warehouse init` makes it, and so does the next run",
+                ));
+            }
             Err(error) if error.is_of_storage() => return Err(error),
             Err(error) => {
-                all_open = false;
                 let (what, help) = (error.to_string(), error.help());
                 checked.findings.push(Finding::broken(table, what, &help));
             }
         }
     }
-    if all_open {
-        let (runs, wrong) = rows::check(store, snapshots, retention).await?;
-        checked.runs = Some(runs);
-        checked.findings.extend(wrong);
-    } else {
+    let (runs, wrong) = rows::check(store, snapshots, retention, &readable).await?;
+    checked.runs = runs;
+    checked.findings.extend(wrong);
+    for table in Table::ALL.iter().filter(|table| !readable.contains(table)) {
+        let what = match table {
+            Table::Runs => {
+                "its rows were not looked at, nor those of tables that hang on it: whether runs are whole \
+                 and there once is not known"
+            }
+            _ => "its rows were not looked at: whether they are whole and there once is not known",
+        };
         checked.findings.push(Finding::note(
-            Table::Runs,
-            "no rows were looked at, of any table: whether runs are whole and there once is not known",
+            *table,
+            what,
             "mend what is broken, and check again",
         ));
     }

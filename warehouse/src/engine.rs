@@ -19,6 +19,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 use plimsoll_ingest::{WarehouseLocation, WarehouseStore};
 
+use crate::arithmetic::CheckedArithmetic;
 use crate::bits;
 use crate::error::OpenError;
 use crate::growth;
@@ -115,6 +116,7 @@ impl Engine {
         let mut template = SessionStateBuilder::new_with_default_features()
             .with_config(config(options).with_extension(Arc::new(files)))
             .with_runtime_env(environment)
+            .with_analyzer_rule(Arc::new(CheckedArithmetic))
             .with_optimizer_rules(rules())
             .with_physical_optimizer_rule(Arc::new(Metering))
             .build();

@@ -184,6 +184,12 @@ pub enum QueryError {
         /// What failed.
         message: String,
     },
+    /// A sum, a difference or a product of integers is larger than its type holds.
+    #[error("{message}")]
+    DoesNotHold {
+        /// What does not.
+        message: String,
+    },
     /// It took longer than its limit.
     #[error("the query was stopped after its limit of {}", seconds(*.limit))]
     TimedOut {
@@ -256,6 +262,7 @@ impl QueryError {
             Self::Execution { .. } => {
                 "leave out the rows that cannot be computed, or use try_cast or nullif".into()
             }
+            Self::DoesNotHold { .. } => "compute with CAST(.. AS DOUBLE)".into(),
             Self::TimedOut { .. } => {
                 "ask for less (one run, one date), or allow it more time".into()
             }
@@ -265,7 +272,9 @@ impl QueryError {
             }
             Self::Open(error) => error.help(),
             Self::Storage { help, .. } => help
-                .unwrap_or("check that the place is there and that you may read it")
+                .unwrap_or(
+                    "`plimsoll warehouse check` tells what is missing or broken, and what to do",
+                )
                 .into(),
             Self::Run(error) => error.help(),
             Self::Internal { .. } => "this is a defect: please report the statement".into(),

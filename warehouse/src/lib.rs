@@ -12,6 +12,7 @@
 //! and `provider.rs` (how a table becomes a Parquet scan). The views are the
 //! files in `views/`.
 
+mod arithmetic;
 mod bits;
 mod cache;
 mod catalog;

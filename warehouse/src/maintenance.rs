@@ -152,8 +152,10 @@ pub struct Done {
     pub checkpoint: bool,
     /// Entries of the log that were deleted.
     pub log_entries: usize,
-    /// Data files that were deleted, or would be.
+    /// Data files that were deleted.
     pub vacuumed: usize,
+    /// Data files that a dry run would have deleted.
+    pub deletable: usize,
 }
 
 impl Done {
@@ -172,6 +174,7 @@ impl fmt::Display for Done {
             (self.log_entries > 0).then(|| format!("{} log entries deleted", self.log_entries)),
             self.checkpoint.then(|| "checkpoint".to_string()),
             (self.vacuumed > 0).then(|| format!("{} files deleted", self.vacuumed)),
+            (self.deletable > 0).then(|| format!("{} files to delete", self.deletable)),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         f.write_str(&parts.join(", "))
@@ -203,7 +206,7 @@ pub struct Maintained {
 }
 
 /// Does a chore in the warehouse at `location`, on threads of its own and under
-/// the lease.
+/// the lease. A dry run needs none, and writes nothing.
 ///
 /// # Errors
 /// Somebody else does so already, there is no warehouse, or storage fails. What
@@ -239,9 +242,18 @@ async fn under_lease(
             location: store.location().to_string(),
         });
     }
+    if let Chore::Vacuum { dry_run: true, .. } = chore {
+        let work = Work {
+            store: store.clone(),
+            engine: Engine::new(&store, options)?,
+            fence: Arc::default(),
+            now: chrono::Utc::now(),
+        };
+        return all_tables(&work, chore).await;
+    }
     let mut lease = Lease::take(&store, holder(), lasts).await?;
     let fence = Arc::new(AtomicU64::new(lease.fence()));
-    let work = all_tables(&store, options, chore, Arc::clone(&fence));
+    let work = begin_and_do(&store, options, chore, Arc::clone(&fence));
     let done = while_renewed(&mut lease, &fence, RENEW_EVERY, lasts, work).await?;
     let released = lease.release().await;
     let done = done?;
@@ -280,7 +292,7 @@ async fn while_renewed<T>(
     }
 }
 
-async fn all_tables(
+async fn begin_and_do(
     store: &WarehouseStore,
     options: &WarehouseOptions,
     chore: &Chore,
@@ -302,10 +314,14 @@ async fn all_tables(
         fence,
         now,
     };
-    let visible = compact::visible_runs(&work).await?;
+    all_tables(&work, chore).await
+}
+
+async fn all_tables(work: &Work, chore: &Chore) -> Result<Maintained, MaintenanceError> {
+    let visible = compact::visible_runs(work).await?;
     let mut all = Maintained::default();
     for table in Table::ALL.iter().copied() {
-        match one_table(&work, table, chore, &visible).await {
+        match one_table(work, table, chore, &visible).await {
             Ok(done) if done.is_nothing() => {}
             Ok(done) => {
                 tracing::info!(%table, "{done}");
@@ -335,7 +351,14 @@ async fn one_table(
         Chore::Vacuum {
             older_than,
             dry_run,
-        } => done.vacuumed = vacuum::vacuum(work, table, *older_than, *dry_run).await?,
+        } => {
+            let files = vacuum::vacuum(work, table, *older_than, *dry_run).await?;
+            let counted = match dry_run {
+                true => &mut done.deletable,
+                false => &mut done.vacuumed,
+            };
+            *counted = files;
+        }
     }
     Ok(done)
 }

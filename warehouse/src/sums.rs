@@ -25,6 +25,8 @@ use datafusion::logical_expr::{
     ReversedUDAF, SetMonotonicity, Signature,
 };
 
+use crate::arithmetic::DoesNotHold;
+
 /// A sum before it is given: 128 bits.
 const KEPT: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
 
@@ -148,8 +150,8 @@ impl Kind {
     /// Sums as they are given.
     fn give(self, sums: &[Option<i128>]) -> Result<ArrayRef> {
         Ok(match self {
-            Self::Signed => Arc::new(narrow::<Int64Type>(sums, "BIGINT")?),
-            Self::Unsigned => Arc::new(narrow::<UInt64Type>(sums, "BIGINT UNSIGNED")?),
+            Self::Signed => Arc::new(narrow::<Int64Type>(sums)?),
+            Self::Unsigned => Arc::new(narrow::<UInt64Type>(sums)?),
         })
     }
 
@@ -162,21 +164,20 @@ impl Kind {
     }
 }
 
-fn narrow<T: ArrowPrimitiveType>(sums: &[Option<i128>], name: &str) -> Result<PrimitiveArray<T>>
+fn narrow<T: ArrowPrimitiveType>(sums: &[Option<i128>]) -> Result<PrimitiveArray<T>>
 where
     T::Native: TryFrom<i128>,
 {
     let narrow = |sum: &Option<i128>| {
-        let sum = sum.map(|sum| T::Native::try_from(sum).map_err(|_| too_large(sum, name)));
+        let sum = sum.map(|sum| T::Native::try_from(sum).map_err(|_| too_large(sum, T::DATA_TYPE)));
         sum.transpose()
     };
     sums.iter().map(narrow).collect()
 }
 
-fn too_large(sum: i128, holds: &str) -> DataFusionError {
-    DataFusionError::Execution(format!(
-        "a sum comes to {sum}, which {holds} does not hold: sum up CAST(.. AS DOUBLE)"
-    ))
+fn too_large(sum: i128, kind: DataType) -> DataFusionError {
+    let what = format!("a sum comes to {sum}");
+    DoesNotHold { what, kind }.into()
 }
 
 fn each<T: ArrowPrimitiveType>(values: &ArrayRef, mut call: impl FnMut(usize, i128))

@@ -206,7 +206,7 @@ impl From<&QueryError> for Problem {
             QueryError::UnknownColumn { .. } => Code::UnknownColumn,
             QueryError::Plan { .. } => Code::SqlInvalid,
             QueryError::Parameters { .. } => Code::SqlParameters,
-            QueryError::Execution { .. } => Code::SqlFailed,
+            QueryError::Execution { .. } | QueryError::DoesNotHold { .. } => Code::SqlFailed,
             QueryError::TimedOut { .. } => Code::QueryTimeout,
             QueryError::Memory { .. } => Code::QueryMemory,
             QueryError::Open(_) | QueryError::Storage { .. } => Code::WarehouseUnreadable,
@@ -349,6 +349,12 @@ mod tests {
             ),
             (
                 QueryError::Execution {
+                    message: String::new(),
+                },
+                400,
+            ),
+            (
+                QueryError::DoesNotHold {
                     message: String::new(),
                 },
                 400,

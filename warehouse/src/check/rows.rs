@@ -21,7 +21,10 @@ const TOLD: usize = 5;
 
 /// One question whose every row is a text about something that is not as it should be.
 struct Question {
+    /// The table that it is about.
     table: Table,
+    /// Those that it reads.
+    reads: &'static [Table],
     severity: Severity,
     sql: &'static str,
     /// Where `$1` is the first day that is kept of the table.
@@ -29,7 +32,8 @@ struct Question {
     help: &'static str,
 }
 
-const REPORT: &str = "this must not happen: please report it as a bug, with this line";
+const REPORT: &str = "another tool wrote rows into the table; if none did, please report it as a bug, with \
+    this line";
 
 const LOST: &str = "rows were taken out by another tool, or a file was replaced; the run's numbers \
     cannot be trusted";
@@ -40,6 +44,7 @@ const YET_TO_COME: &str = "the clock of the host that measured it is wrong, or t
 const QUESTIONS: [Question; 9] = [
     Question {
         table: Table::Runs,
+        reads: &[Table::Runs],
         severity: Severity::Broken,
         sql: "SELECT 'run ' || run_id || ' is there ' || count(*) || ' times' FROM runs
               GROUP BY run_id HAVING count(*) > 1",
@@ -48,6 +53,7 @@ const QUESTIONS: [Question; 9] = [
     },
     Question {
         table: Table::Runs,
+        reads: &[Table::Runs],
         severity: Severity::Broken,
         sql: "SELECT 'task ' || task_id || ' was completed by ' || count(*) || ' runs' FROM runs
               WHERE task_id IS NOT NULL
@@ -58,6 +64,7 @@ const QUESTIONS: [Question; 9] = [
     },
     Question {
         table: Table::Jobs,
+        reads: &[Table::Jobs],
         severity: Severity::Broken,
         sql: "SELECT 'job ' || job_id || ' is there ' || count(*) || ' times' FROM jobs
               GROUP BY job_id HAVING count(*) > 1",
@@ -66,6 +73,7 @@ const QUESTIONS: [Question; 9] = [
     },
     Question {
         table: Table::Envelopes,
+        reads: &[Table::Runs, Table::Envelopes],
         severity: Severity::Broken,
         sql: "SELECT 'the envelope of run ' || u.run_id || ' is not there'
               FROM runs u LEFT ANTI JOIN envelopes e ON e.run_key = u.run_key
@@ -75,6 +83,7 @@ const QUESTIONS: [Question; 9] = [
     },
     Question {
         table: Table::Stages,
+        reads: &[Table::Runs, Table::Stages],
         severity: Severity::Broken,
         sql: "SELECT 'stage ' || u.headline_stage || ' of run ' || u.run_id
                   || ', which its headline is about, is not there'
@@ -86,6 +95,7 @@ const QUESTIONS: [Question; 9] = [
     },
     Question {
         table: Table::Requests,
+        reads: &[Table::Runs, Table::Stages, Table::Requests],
         severity: Severity::Broken,
         sql: "SELECT 'stage ' || s.stage || ' of run ' || s.run_id || ' has '
                   || coalesce(r.there, 0) || ' rows of ' || s.sent || ' requests that it sent'
@@ -99,6 +109,7 @@ const QUESTIONS: [Question; 9] = [
     },
     Question {
         table: Table::Stages,
+        reads: &[Table::Runs, Table::Stages, Table::Requests],
         severity: Severity::Broken,
         // A process may die after a stage's first request and before its row.
         sql: "SELECT 'stage ' || r.stage || ' of run ' || u.run_id
@@ -111,6 +122,7 @@ const QUESTIONS: [Question; 9] = [
     },
     Question {
         table: Table::Cases,
+        reads: &[Table::Runs, Table::Cases],
         severity: Severity::Broken,
         sql:
             "SELECT 'run ' || u.run_id || ' has ' || coalesce(c.there, 0) || ' rows of '
@@ -124,6 +136,7 @@ const QUESTIONS: [Question; 9] = [
     },
     Question {
         table: Table::Runs,
+        reads: &[Table::Runs],
         severity: Severity::Note,
         sql: "SELECT 'run ' || run_id || ' began at ' || started_at || ', which is yet to come'
               FROM runs WHERE started_at > now() + INTERVAL '5 minutes' ORDER BY started_at",
@@ -132,7 +145,7 @@ const QUESTIONS: [Question; 9] = [
     },
 ];
 
-/// How many runs are visible, and what is wrong with the rows.
+/// How many runs are visible, where `runs` is readable, and what is wrong with the rows of such tables.
 ///
 /// # Errors
 /// The questions need more memory than there is, or storage does not answer.
@@ -140,7 +153,8 @@ pub(super) async fn check(
     store: &WarehouseStore,
     snapshots: &Arc<Snapshots>,
     retention: &Retention,
-) -> Result<(usize, Vec<Finding>), OpenError> {
+    readable: &[Table],
+) -> Result<(Option<usize>, Vec<Finding>), OpenError> {
     let mut findings = Vec::new();
     let mut take = |answered: Result<Vec<Finding>, Unanswered>| match answered {
         Ok(found) => {
@@ -153,10 +167,19 @@ pub(super) async fn check(
         }
         Err(Unanswered::Failed(error)) => Err(error),
     };
-    for question in &QUESTIONS {
+    let answerable = |question: &&Question| {
+        let mut reads = question.reads.iter();
+        reads.all(|table| readable.contains(table))
+    };
+    for question in QUESTIONS.iter().filter(answerable) {
         take(answer(store, snapshots, retention, question).await)?;
     }
-    for table in Table::ALL.iter().copied().filter(|table| table.per_run()) {
+    // Whose row in `runs` is not seen is not seen at all.
+    if !readable.contains(&Table::Runs) {
+        return Ok((None, findings));
+    }
+    let facts = readable.iter().copied().filter(|table| table.per_run());
+    for table in facts {
         if table == Table::Runs || !snapshots.snapshot(table).await?.exists() {
             continue;
         }
@@ -164,10 +187,10 @@ pub(super) async fn check(
         take(there_twice(snapshots, table).await)?;
     }
     let runs = match count_runs(snapshots).await {
-        Ok(runs) => runs,
+        Ok(runs) => Some(runs),
         Err(unanswered) => {
             take(Err(unanswered))?;
-            0
+            None
         }
     };
     Ok((runs, findings))

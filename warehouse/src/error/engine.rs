@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use plimsoll_ingest::storage::{self, StorageFailure};
 
 use super::{OpenError, QueryError, nearest};
+use crate::arithmetic::DoesNotHold;
 use crate::resolve::ResolveError;
 use crate::wide::TooLarge;
 
@@ -23,6 +24,10 @@ impl QueryError {
         }
         if let Some(error) = find::<ResolveError>(error) {
             return Self::Run(Box::new(error.clone()));
+        }
+        if let Some(error) = find::<DoesNotHold>(error) {
+            let message = error.to_string();
+            return Self::DoesNotHold { message };
         }
         if let Some(error) = find::<TooLarge>(error) {
             return Self::Memory {

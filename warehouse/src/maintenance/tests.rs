@@ -429,7 +429,11 @@ async fn vacuum_deletes_what_nothing_needs_and_is_old_enough() {
             .await
             .expect("vacuumed");
         let done = done.done.iter();
-        done.map(|(_, done)| done.vacuumed).sum::<usize>()
+        done.map(|(_, done)| match dry_run {
+            true => done.deletable,
+            false => done.vacuumed,
+        })
+        .sum::<usize>()
     };
     assert_eq!(
         vacuum(Duration::from_secs(86_400), false).await,

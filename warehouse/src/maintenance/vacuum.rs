@@ -12,7 +12,7 @@ use super::{MaintenanceError, Work, commit};
 
 /// Deletes data files that the table does not name, and has not named for
 /// `older_than`: what compaction and retention took out, and what a crash left
-/// behind before its commit. Says how many there were.
+/// behind before its commit; a dry run only looks for them. Says how many there were.
 pub(super) async fn vacuum(
     work: &Work,
     table: Table,

@@ -1,5 +1,7 @@
 //! Sums of integers, which do not begin anew where they pass their type.
 
+use plimsoll_warehouse::QueryError;
+
 use crate::place::{Place, answer, failure};
 
 const MOST: &str = "9223372036854775807";
@@ -99,11 +101,93 @@ async fn a_sum_that_its_type_does_not_hold_is_an_error() {
         "SELECT sum(value + 9223372036854000000) FROM generate_series(1, 100)",
     ] {
         let error = failure(&warehouse, sql).await.to_string();
-        assert!(
-            error.contains("does not hold: sum up CAST(.. AS DOUBLE)"),
-            "{sql}: {error}"
-        );
+        assert!(error.ends_with("does not hold"), "{sql}: {error}");
     }
     let large = "SELECT sum(CAST(x AS DOUBLE)) FROM (VALUES (9223372036854775807), (1)) AS t(x)";
     assert_eq!(answer(&warehouse, large).await, "9.223372036854776e18");
+}
+
+/// The square of a latency of four seconds in nanoseconds is more than a BIGINT.
+#[tokio::test]
+async fn arithmetic_of_integers_does_not_begin_anew() {
+    let warehouse = Place::new().open().await;
+    for (sql, said) in [
+        (
+            "SELECT value * value FROM generate_series(4000000000, 4000000001)",
+            "4000000000 * 4000000000 comes to a number, which BIGINT does not hold",
+        ),
+        (
+            "SELECT value + 9223372036854775807 FROM generate_series(0, 3)",
+            "1 + 9223372036854775807 comes to a number, which BIGINT does not hold",
+        ),
+        (
+            "SELECT 9223372036854775807 + 1",
+            "9223372036854775807 + 1 comes to a number, which BIGINT does not hold",
+        ),
+        (
+            "SELECT CAST(value AS BIGINT UNSIGNED) - CAST(3 AS BIGINT UNSIGNED) FROM generate_series(1, 5)",
+            "1 - 3 comes to a number, which BIGINT UNSIGNED does not hold",
+        ),
+        (
+            "SELECT CAST(value AS INT) * CAST(100000 AS INT) FROM generate_series(30001, 30001)",
+            "30001 * 100000 comes to a number, which INT does not hold",
+        ),
+        (
+            "SELECT count(*) FROM generate_series(1, 5) AS t(x) WHERE x * 9000000000000000000 > 3",
+            "2 * 9000000000000000000 comes to a number, which BIGINT does not hold",
+        ),
+        (
+            "SELECT max(s) FROM (SELECT x, (SELECT max(y * 9000000000000000000) FROM generate_series(1, 2) AS u(y)) AS s \
+             FROM generate_series(1, 5) AS t(x))",
+            "2 * 9000000000000000000 comes to a number, which BIGINT does not hold",
+        ),
+        (
+            "SELECT sum(x * x) OVER (ORDER BY x) FROM generate_series(4000000000, 4000000001) AS t(x)",
+            "4000000000 * 4000000000 comes to a number, which BIGINT does not hold",
+        ),
+    ] {
+        let error = failure(&warehouse, sql).await;
+        assert!(
+            matches!(error, QueryError::DoesNotHold { .. }),
+            "{sql}: {error:?}"
+        );
+        assert_eq!(error.to_string(), said, "{sql}");
+    }
+    for (sql, expected) in [
+        // Names and types are as they were.
+        (
+            "SELECT arrow_typeof(value + 1) FROM generate_series(1, 1)",
+            "Int64",
+        ),
+        (
+            "SELECT \"t.x + Int64(1)\" FROM (SELECT x + 1 FROM generate_series(1, 1) AS t(x))",
+            "2",
+        ),
+        (
+            "SELECT x * 2 + (x - 1) * 3 AS y, sum(x * 2) FROM generate_series(1, 2) AS t(x) GROUP BY x * 2 + (x - 1) * 3 \
+             HAVING sum(x * 2) > 0 ORDER BY sum(x * 2) DESC",
+            "7,4\n2,2",
+        ),
+        (
+            "SELECT a.x, b.x FROM generate_series(1, 3) AS a(x) JOIN generate_series(1, 3) AS b(x) ON a.x + 1 = b.x ORDER BY a.x * 1",
+            "1,2\n2,3",
+        ),
+        (
+            "SELECT x + NULL IS NULL FROM generate_series(1, 1) AS t(x)",
+            "true",
+        ),
+        (
+            "SELECT CASE WHEN x > 2 THEN 0 ELSE x * 4000000000000000000 END FROM generate_series(2, 3) AS t(x)",
+            "8000000000000000000\n0",
+        ),
+        ("SELECT -9223372036854775807 - 1", "-9223372036854775808"),
+        (
+            "SELECT CAST(DATE '2026-11-27' - 7 AS VARCHAR)",
+            "2026-11-20",
+        ),
+        ("SELECT CAST(4000000000 AS DOUBLE) * 4000000000", "1.6e19"),
+        ("SELECT 1.5 * 2, 7 / 2, 7 % 4", "3.0,3,3"),
+    ] {
+        assert_eq!(answer(&warehouse, sql).await, expected, "{sql}");
+    }
 }

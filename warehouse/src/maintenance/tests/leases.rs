@@ -110,3 +110,42 @@ async fn work_ends_when_its_lease_is_anothers() {
     let error = ended.expect_err("next has the lease");
     assert!(matches!(error, MaintenanceError::Held { .. }), "{error}");
 }
+
+/// Who may only read, or looks while somebody else tidies up, may ask what would be deleted.
+#[tokio::test]
+async fn a_dry_run_needs_no_lease_and_writes_nothing() {
+    let (folder, store) = place();
+    for _ in 0..3 {
+        publish(&store, 60, true).await;
+    }
+    optimize(&store).await;
+    let other = Lease::take(&store, named("other"), LEASE_LASTS).await;
+    other.expect("nobody has it");
+    let there = || {
+        let find = std::process::Command::new("find")
+            .args([
+                folder.path().as_os_str(),
+                "-printf".as_ref(),
+                "%p %T@\\n".as_ref(),
+            ])
+            .output();
+        String::from_utf8(find.expect("a list").stdout).expect("text")
+    };
+    let before = there();
+    let asked = |dry_run| {
+        let chore = Chore::Vacuum {
+            older_than: Duration::ZERO,
+            dry_run,
+        };
+        maintain(store.location(), WarehouseOptions::default(), chore)
+    };
+    let dry = asked(true).await.expect("it only looks");
+    let files: usize = dry.done.iter().map(|(_, done)| done.deletable).sum();
+    assert!(files >= 3, "{dry:?}");
+    assert_eq!(there(), before);
+    let held = asked(false).await;
+    assert!(
+        matches!(held, Err(MaintenanceError::Held { .. })),
+        "{held:?}"
+    );
+}
