@@ -109,11 +109,11 @@ impl Answers {
     }
 
     /// Gathers the answer to `question` while it is given out; `None` where it is not kept anyway.
-    pub(crate) fn gather(&self, question: Question, schema: SchemaRef) -> Option<Gathered> {
+    pub(crate) fn gather(&self, question: &Question, schema: SchemaRef) -> Option<Gathered> {
         Some(Gathered {
             answers: self.kept.clone()?,
             left: self.largest,
-            question,
+            question: question.clone(),
             schema,
             batches: Vec::new(),
         })

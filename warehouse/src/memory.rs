@@ -3,8 +3,7 @@
 //! The engine's own pool shares out all that there is among what can spill. A sort that has gathered
 //! its share, or reads again what it spilled, then needs memory that it cannot do without: to merge
 //! its rows it makes a key of each, which may be several times as large as the row. It fails where
-//! there is none left, at a limit under which it could have gone on. So sorts gather less here, and
-//! what can spill leaves room for what cannot.
+//! there is none left, at a limit under which it could have gone on. So sorts gather less here.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,14 +17,11 @@ use datafusion::execution::memory_pool::{
 /// What the engine calls a part of a sort that gathers rows.
 const SORT: &str = "ExternalSorter";
 
-/// What can spill may have so much of all that there is, together.
-const SPILLABLE: f64 = 0.75;
+/// A sort may gather one part in so many of its share, which counts each row twice: then its merge has
+/// room for keys of six times a row.
+const GATHERED: usize = 4;
 
-/// A sort may gather so much of its share, which counts each row twice: then its merge has room for
-/// keys of five times a row.
-const GATHERED: f64 = 1.0 / 3.0;
-
-/// A pool that shares out a part of its memory among what can spill.
+/// A pool that shares out its memory among what can spill.
 #[derive(Debug)]
 pub(crate) struct Shares {
     limit: usize,
@@ -57,13 +53,12 @@ impl Taken {
         if !consumer.can_spill() {
             return free;
         }
-        let shared = (limit as f64 * SPILLABLE - self.others as f64).max(0.0);
-        let share = shared / self.spillers.max(1) as f64;
+        let share = limit.saturating_sub(self.others) / self.spillers.max(1);
         let share = match consumer.name().starts_with(SORT) {
-            true => share * GATHERED,
+            true => share / GATHERED,
             false => share,
         };
-        free.min((share as usize).saturating_sub(reservation.size()))
+        free.min(share.saturating_sub(reservation.size()))
     }
 }
 
@@ -146,31 +141,31 @@ mod tests {
     }
 
     #[test]
-    fn what_can_spill_leaves_room_for_what_cannot() {
+    fn a_sort_leaves_room_for_its_merge() {
         let pool: Arc<dyn MemoryPool> = Arc::new(Shares::of(1200));
         let sort = reserve(&pool, "ExternalSorter[0]", true);
         let groups = reserve(&pool, "GroupedHashAggregateStream[0]", true);
-        groups.try_grow(450).expect("its share");
+        groups.try_grow(600).expect("its share");
         assert!(groups.try_grow(1).is_err());
         sort.try_grow(150).expect("less, for the keys of its merge");
         assert!(sort.try_grow(1).is_err());
         let merge = reserve(&pool, "ExternalSorterMerge[0]", false);
-        merge.try_grow(600).expect("all that is left");
+        merge.try_grow(450).expect("all that is left");
         let error = merge.try_grow(1).expect_err("and no more than that");
         assert_eq!(
             error.strip_backtrace(),
             "Resources exhausted: ExternalSorterMerge[0] needs 1.0 B more, and 0.0 B of 1200.0 B are \
              left for it"
         );
-        merge.shrink(500);
+        merge.shrink(350);
         groups.free();
-        assert!(groups.try_grow(401).is_err(), "others count");
-        groups.try_grow(400).expect("half of the rest");
+        assert!(groups.try_grow(551).is_err(), "others count");
+        groups.try_grow(550).expect("half of the rest");
         drop(sort);
         groups
-            .try_grow(400)
+            .try_grow(550)
             .expect("all of it, where there is nobody else");
-        assert_eq!(pool.reserved(), 900);
+        assert_eq!(pool.reserved(), 1200);
         drop((merge, groups));
         assert_eq!(pool.reserved(), 0);
     }

@@ -30,7 +30,7 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::wide::{self, Named, Passing, Room};
+use crate::wide::{self, Looked, Named, Room};
 
 /// Meters every operator of a plan that needs it. The last rule: it changes nothing but that.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ enum Meter {
     /// What goes into an operator whose expressions name columns often.
     Often(Arc<Named>, Room),
     /// Rows that may be so large that the query has to run again in smaller batches.
-    Passing(Room),
+    Passing(Looked),
 }
 
 /// `plan`, which gives way as if it read the rows that it makes, and passes for `original`.
@@ -122,8 +122,8 @@ type Cut = Box<dyn Fn(&RecordBatch) -> Result<Vec<RecordBatch>> + Send>;
 pub(crate) fn bounded(plan: Arc<dyn ExecutionPlan>, room: &Room) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
         let bounded = bounded_inputs(Arc::clone(&plan), room)?;
-        if Passing::begins_at(&plan, room) {
-            let passing = Meter::Passing(room.clone());
+        if let Some(looked) = Looked::at(&plan, room) {
+            let passing = Meter::Passing(looked);
             return Ok(Transformed::yes(Metered::around(
                 bounded.unwrap_or(plan),
                 passing,
@@ -331,8 +331,8 @@ impl ExecutionPlan for Metered {
             Meter::GivesWay(_) | Meter::Joined(_) | Meter::Apart(..) | Meter::Often(..) => {
                 Box::new(|_| Ok(()))
             }
-            Meter::Passing(room) => {
-                let mut passing = Passing::within(room.clone());
+            Meter::Passing(looked) => {
+                let mut passing = looked.passing();
                 Box::new(move |batch| passing.pass(batch))
             }
             Meter::Into(kept) => {

@@ -153,15 +153,16 @@ impl Warehouse {
                     if planned.send(Ok(usual.schema())).is_err() {
                         return WorkEnd::Done;
                     }
-                    let gathered =
-                        question.and_then(|question| answers.gather(question, usual.schema()));
+                    let gather = |schema| answers.gather(question.as_ref()?, schema);
                     let running = async {
+                        let gathered = gather(usual.schema());
                         run(&snapshots, usual, context, &sender, &attempt, gathered).await;
                         while let Some(next) = attempt.next() {
                             attempt = next;
                             match plan(&attempt).await {
                                 Ok((smaller, context)) => {
-                                    run(&snapshots, smaller, context, &sender, &attempt, None)
+                                    let gathered = gather(smaller.schema());
+                                    run(&snapshots, smaller, context, &sender, &attempt, gathered)
                                         .await;
                                 }
                                 Err(error) => drop(sender.send(Err(error)).await),
@@ -275,7 +276,7 @@ async fn run(
             return;
         }
     }
-    if let Some(gathered) = gathered {
+    if let Some(gathered) = gathered.filter(|_| attempt.begin_reading()) {
         gathered.keep();
     }
 }

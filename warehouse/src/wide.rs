@@ -20,18 +20,17 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
-use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::prelude::SessionConfig;
 
-use crate::metered::{bytes_in, bytes_of};
+use crate::metered::bytes_in;
 
 mod attempt;
+mod passing;
 
 pub(crate) use attempt::{Attempt, Batches};
+pub(crate) use passing::Looked;
 
 /// What one batch may take.
 #[derive(Debug, Clone)]
@@ -61,10 +60,6 @@ const TOGETHER: usize = 64;
 
 /// And so much always may, in bytes.
 const SMALL_BATCH: usize = 256 << 10;
-
-/// Rows that a batch has at least, where there are as many: with fewer, all the other rows of a query take
-/// too long.
-const FEWEST_ROWS: usize = 8;
 
 /// The aggregate whose value grows with its rows, and is no list.
 const TEXTS_PUT_TOGETHER: &str = "string_agg";
@@ -216,58 +211,6 @@ fn copies_bytes(column: &dyn Array) -> bool {
     let kind = column.data_type();
     let views = matches!(kind, DataType::Utf8View | DataType::BinaryView);
     !views && grows(kind)
-}
-
-/// Rows that pass, of which an operator may put as many together as a batch has.
-#[derive(Debug)]
-pub(crate) struct Passing {
-    room: Room,
-    rows: usize,
-    bytes: usize,
-}
-
-impl Passing {
-    pub(crate) fn within(room: Room) -> Self {
-        Self {
-            room,
-            rows: 0,
-            bytes: 0,
-        }
-    }
-
-    /// Ends the attempt where a batch of such rows is too large, and one of fewer would not be.
-    pub(crate) fn pass(&mut self, batch: &RecordBatch) -> Result<()> {
-        let (usual, most) = (self.room.usual, self.room.batch());
-        self.rows += batch.num_rows();
-        self.bytes += bytes_of(batch);
-        if self.bytes > most && self.rows > 1 && usual > FEWEST_ROWS {
-            let fitting = (most / 2).saturating_mul(self.rows) / self.bytes;
-            let others = fitting.clamp(FEWEST_ROWS, (usual / 2).max(FEWEST_ROWS));
-            let joined = self.room.rows.min(others);
-            if self.room.attempt.gives_way_to(Batches { joined, others }) {
-                let (rows, bytes) = (self.rows, self.bytes);
-                let message = format!("{rows} rows have {bytes} bytes, and a batch {usual} rows");
-                return Err(TooLarge::new(message).into());
-            }
-        }
-        if self.rows >= usual {
-            (self.rows, self.bytes) = (0, 0);
-        }
-        Ok(())
-    }
-
-    /// Whether a batch of a plan's rows may be too large, and they come from nothing that looks already.
-    pub(crate) fn begins_at(plan: &Arc<dyn ExecutionPlan>, room: &Room) -> bool {
-        let makes_values = plan.children().is_empty()
-            || plan.is::<ProjectionExec>()
-            || plan.is::<UnnestExec>()
-            || plan.is::<AggregateExec>();
-        let schema = plan.schema();
-        let kinds = schema.fields().iter().map(|field| field.data_type());
-        let of_one_size = kinds.clone().filter_map(DataType::primitive_width);
-        let bytes = of_one_size.sum::<usize>() * room.usual;
-        makes_values && (bytes > room.batch() || kinds.into_iter().any(grows))
-    }
 }
 
 /// Whether values of a type may be of any size.

@@ -80,6 +80,30 @@ async fn rows_of_any_size_go_through_in_batches_that_fit() {
     }
 }
 
+/// An aggregate's rows may be large, and what it read is not: it is not read again in batches of a few.
+#[tokio::test]
+async fn large_values_of_few_groups_do_not_slow_down_what_they_are_made_of() {
+    let place = Place::new();
+    let warehouse = with_memory(&place, 128 * MIB).await;
+    let rows = "SELECT value % 4 AS g, value AS v FROM generate_series(1, 1000000)";
+    for values in [
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY v)",
+        "cardinality(array_agg(v))",
+    ] {
+        let sql = format!("EXPLAIN ANALYZE SELECT g, {values} FROM ({rows}) GROUP BY g");
+        let analysed = self::values(&warehouse, &sql).await;
+        let scan = analysed
+            .lines()
+            .find(|line| line.contains("LazyMemoryExec"));
+        let scan = scan.expect("a line of the series");
+        // Of some thousand rows each, and not of a few.
+        let batches = scan.split("output_batches=").nth(1).expect("a number");
+        let batches = batches.split([',', ']']).next().expect("a number");
+        let batches: usize = batches.parse().unwrap_or(usize::MAX);
+        assert!(batches < 1000, "{scan}");
+    }
+}
+
 /// A query that begins again has given nothing yet, and one that has given rows goes on as it is.
 #[tokio::test]
 async fn rows_are_given_once_whatever_their_size() {
