@@ -108,8 +108,8 @@ async fn large_values_of_few_groups_do_not_slow_down_what_they_are_made_of() {
 #[tokio::test]
 async fn rows_are_given_once_whatever_their_size() {
     let place = Place::new();
-    let warehouse = with_memory(&place, 64 * MIB).await;
-    let long = "x".repeat(100_000);
+    let warehouse = with_memory(&place, 16 * MIB).await;
+    let long = "x".repeat(2_000);
     let rows = |from: usize| {
         format!(
             "SELECT CASE WHEN value < {from} THEN 'a' ELSE '{long}' || value END AS a, value \
@@ -119,10 +119,7 @@ async fn rows_are_given_once_whatever_their_size() {
     let all: Vec<usize> = (1..=22_000).collect();
     // Large from the first, after the first batches, near the end.
     for from in [21_000, 9_000, 0] {
-        let of_row = format!(
-            "SELECT value, a > 'b' AS large FROM ({}) LIMIT 22000",
-            rows(from)
-        );
+        let of_row = format!("SELECT value, a FROM ({})", rows(from));
         let given = values(&warehouse, &of_row).await;
         let mut given: Vec<usize> = given
             .lines()
@@ -137,7 +134,7 @@ async fn rows_are_given_once_whatever_their_size() {
         &format!("SELECT length(a) FROM ({}) LIMIT 3", rows(0)),
     )
     .await;
-    assert_eq!(few, "100001\n100001\n100001");
+    assert_eq!(few, "2001\n2001\n2001");
     let analysed = format!("EXPLAIN ANALYZE SELECT DISTINCT a FROM ({})", rows(20_000));
     assert!(
         values(&warehouse, &analysed)
