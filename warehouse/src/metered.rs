@@ -122,7 +122,7 @@ type Cut = Box<dyn Fn(&RecordBatch) -> Result<Vec<RecordBatch>> + Send>;
 pub(crate) fn bounded(plan: Arc<dyn ExecutionPlan>, room: &Room) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
         let bounded = bounded_inputs(Arc::clone(&plan), room)?;
-        if let Some(looked) = Looked::at(&plan, room) {
+        if let Some(looked) = Looked::at(&plan, room)? {
             let passing = Meter::Passing(looked);
             return Ok(Transformed::yes(Metered::around(
                 bounded.unwrap_or(plan),

@@ -31,7 +31,7 @@ pub(crate) struct Looked {
 impl Looked {
     /// At the rows of a plan, where a batch of them may be too large, and they come from nothing that looks
     /// already.
-    pub(crate) fn at(plan: &Arc<dyn ExecutionPlan>, room: &Room) -> Option<Self> {
+    pub(crate) fn at(plan: &Arc<dyn ExecutionPlan>, room: &Room) -> Result<Option<Self>> {
         let makes_values =
             plan.children().is_empty() || plan.is::<ProjectionExec>() || plan.is::<UnnestExec>();
         let schema = plan.schema();
@@ -40,17 +40,13 @@ impl Looked {
         let bytes = of_one_size.sum::<usize>() * room.usual;
         let may_be_large = bytes > room.batch() || kinds.into_iter().any(grows);
         if !makes_values || !may_be_large {
-            return None;
+            return Ok(None);
         }
-        let of_groups = plan.exists(|plan| Ok(plan.is::<AggregateExec>()));
-        let fewest = match of_groups {
-            Ok(false) => FEWEST,
-            Ok(true) | Err(_) => FEWEST_OF_GROUPS,
-        };
-        Some(Self {
+        let of_groups = plan.exists(|plan| Ok(plan.is::<AggregateExec>()))?;
+        Ok(Some(Self {
             room: room.clone(),
-            fewest,
-        })
+            fewest: if of_groups { FEWEST_OF_GROUPS } else { FEWEST },
+        }))
     }
 
     pub(crate) fn passing(&self) -> Passing {
