@@ -30,6 +30,7 @@ pub use send::SendRow;
 
 use crate::storage::{self, sync_folder};
 use crate::table::Table;
+use manifest::MANIFEST_FILE;
 use segment::{Extent, SegmentWriter};
 
 const LOCK_FILE: &str = "lock";
@@ -107,12 +108,17 @@ impl Spool {
                 source,
             }
         };
-        let is_gone = |error: &io::Error| {
-            error.kind() == io::ErrorKind::NotFound && matches!(folder.try_exists(), Ok(false))
+        // Where a part is not there, another process may have published and removed them all.
+        let lost = |part| match folder.try_exists() {
+            Ok(false) => Ok(None),
+            _ => Err(SpoolError::Incomplete {
+                path: folder.to_path_buf(),
+                part,
+            }),
         };
         let opened = OpenOptions::new().write(true).open(folder.join(LOCK_FILE));
         let lock = match opened {
-            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return lost(LOCK_FILE),
             opened => opened.map_err(fail("opening the lock"))?,
         };
         match lock.try_lock() {
@@ -121,7 +127,7 @@ impl Spool {
             Err(TryLockError::Error(source)) => return Err(fail("locking")(source)),
         }
         let manifest = match Manifest::read(folder) {
-            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return lost(MANIFEST_FILE),
             read => read.map_err(fail("reading the manifest"))?,
         };
         if manifest.version > SPOOL_VERSION {

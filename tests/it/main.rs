@@ -23,6 +23,7 @@ mod quickstart;
 mod served;
 mod simulated;
 mod skewed;
+mod spilled;
 mod tidy;
 mod upkeep;
 mod whole_path;

@@ -11,7 +11,7 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogPro
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionState;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -29,6 +29,7 @@ use crate::moments::{self, MomentsOfHours};
 use crate::sketches;
 use crate::small_files::Files;
 use crate::sorting::WithoutNulls;
+use crate::spilling::{SpillFiles, SpillFolder};
 use crate::store::ReadOnlyStore;
 use crate::sums;
 
@@ -70,7 +71,8 @@ pub struct WarehouseOptions {
     /// counted: leave 30 to 40 % of what the process may have.
     pub memory_limit: usize,
     /// Where sorts and aggregations spill; `None` for the system's temporary
-    /// folder, which is then touched only when something spills.
+    /// folder. It is made, and touched at all, only when something spills, and
+    /// the files there have no names: they go with the process, however it ends.
     pub spill_dir: Option<PathBuf>,
     /// How much may be spilled at once, in bytes.
     pub spill_limit: u64,
@@ -181,13 +183,9 @@ const FOOTERS: usize = 4;
 const SMALL_FILES: usize = 16;
 
 fn environment(options: &WarehouseOptions) -> datafusion::error::Result<Arc<RuntimeEnv>> {
-    let mode = match &options.spill_dir {
-        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
-        None => DiskManagerMode::OsTmpDirectory,
-    };
+    let folder = SpillFolder::new(options.spill_dir.clone(), options.spill_limit);
     let disk = DiskManagerBuilder::default()
-        .with_mode(mode)
-        .with_max_temp_directory_size(options.spill_limit)
+        .with_temp_file_factory(Arc::new(SpillFiles(folder)))
         .with_max_spill_merge_fan_in(MERGED_AT_ONCE);
     let pool = TrackConsumersPool::new(Shares::of(options.memory_limit), CONSUMERS_NAMED);
     RuntimeEnvBuilder::new()

@@ -1,8 +1,11 @@
-//! Sums of integers that do not begin anew.
+//! Sums of integers and decimals that do not begin anew.
 //!
 //! The engine's `sum` of integers begins anew at the least one where it passes the largest, and says
 //! nothing: nanoseconds of a hundred million requests may pass it. Here a sum is kept in 128 bits, which
-//! no number of rows passes, and one that its type does not hold is an error.
+//! no number of integers passes, and one that its type does not hold is an error. So is one of decimals,
+//! and one on the way to it that passes 128 bits.
+
+mod distinct;
 
 use std::sync::Arc;
 
@@ -10,8 +13,8 @@ use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BooleanArray, Decimal128Array, PrimitiveArray,
 };
 use arrow::datatypes::{
-    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef,
-    Int64Type, UInt64Type,
+    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType as _,
+    Field, FieldRef, Int64Type, UInt64Type,
 };
 use datafusion::common::{Result, ScalarValue};
 use datafusion::error::DataFusionError;
@@ -26,9 +29,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::arithmetic::DoesNotHold;
-
-/// A sum before it is given: 128 bits.
-const KEPT: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
+use distinct::DistinctTotal;
 
 /// Puts the sum that checks in the place of the engine's own.
 ///
@@ -41,7 +42,7 @@ pub(crate) fn check(registry: &mut dyn FunctionRegistry) -> Result<()> {
     Ok(())
 }
 
-/// `sum`, in 128 bits where it is of integers.
+/// `sum`, in 128 bits where it is of integers or decimals.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CheckedSum {
     inner: Arc<AggregateUDF>,
@@ -65,18 +66,19 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        match Kind::of(arguments.return_type(), arguments.is_distinct) {
-            Some(_) => {
-                let name = format_state_name(arguments.name, "sum");
-                Ok(vec![Arc::new(Field::new(name, KEPT, true))])
-            }
-            None => self.inner.state_fields(arguments),
-        }
+        let Some(kind) = Kind::of(arguments.return_type()) else {
+            return self.inner.state_fields(arguments);
+        };
+        let field = match arguments.is_distinct {
+            true => DistinctTotal::state_field(kind, arguments.name),
+            false => Field::new(format_state_name(arguments.name, "sum"), kind.kept(), true),
+        };
+        Ok(vec![Arc::new(field)])
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match Kind::of(arguments.return_type(), arguments.is_distinct) {
-            Some(kind) => Ok(Box::new(Total::new(kind))),
+        match Kind::of(arguments.return_type()) {
+            Some(kind) => Ok(kind.accumulator(arguments.is_distinct)),
             None => self.inner.accumulator(arguments),
         }
     }
@@ -89,7 +91,7 @@ impl AggregateUDFImpl for CheckedSum {
         &self,
         arguments: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        match Kind::of(arguments.return_type(), arguments.is_distinct) {
+        match Kind::of(arguments.return_type()) {
             Some(kind) => Ok(Box::new(Totals::new(kind))),
             None => self.inner.create_groups_accumulator(arguments),
         }
@@ -99,8 +101,8 @@ impl AggregateUDFImpl for CheckedSum {
         &self,
         arguments: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
-        match Kind::of(arguments.return_type(), arguments.is_distinct) {
-            Some(kind) => Ok(Box::new(Total::new(kind))),
+        match Kind::of(arguments.return_type()) {
+            Some(kind) => Ok(kind.accumulator(arguments.is_distinct)),
             None => self.inner.create_sliding_accumulator(arguments),
         }
     }
@@ -130,20 +132,42 @@ impl AggregateUDFImpl for CheckedSum {
     }
 }
 
-/// Integers that are summed up.
+/// Numbers that are summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Signed,
     Unsigned,
+    /// Digits, and how many of them follow the point.
+    Decimal(u8, i8),
 }
 
 impl Kind {
     /// That of a sum of this type, where it is kept here.
-    fn of(sum: &DataType, is_distinct: bool) -> Option<Self> {
+    fn of(sum: &DataType) -> Option<Self> {
         match sum {
-            DataType::Int64 if !is_distinct => Some(Self::Signed),
-            DataType::UInt64 if !is_distinct => Some(Self::Unsigned),
+            DataType::Int64 => Some(Self::Signed),
+            DataType::UInt64 => Some(Self::Unsigned),
+            DataType::Decimal128(precision, scale) => Some(Self::Decimal(*precision, *scale)),
             _ => None,
+        }
+    }
+
+    fn accumulator(self, is_distinct: bool) -> Box<dyn Accumulator> {
+        match is_distinct {
+            true => Box::new(DistinctTotal::new(self)),
+            false => Box::new(Total::new(self)),
+        }
+    }
+
+    /// The type of a sum before it is given: 128 bits.
+    fn kept(self) -> DataType {
+        DataType::Decimal128(DECIMAL128_MAX_PRECISION, self.scale())
+    }
+
+    fn scale(self) -> i8 {
+        match self {
+            Self::Signed | Self::Unsigned => 0,
+            Self::Decimal(_, scale) => scale,
         }
     }
 
@@ -152,6 +176,7 @@ impl Kind {
         Ok(match self {
             Self::Signed => Arc::new(narrow::<Int64Type>(sums)?),
             Self::Unsigned => Arc::new(narrow::<UInt64Type>(sums)?),
+            Self::Decimal(precision, scale) => Arc::new(decimals(sums, precision, scale)?),
         })
     }
 
@@ -160,8 +185,52 @@ impl Kind {
         match self {
             Self::Signed => each::<Int64Type>(values, call),
             Self::Unsigned => each::<UInt64Type>(values, call),
+            Self::Decimal(..) => each::<Decimal128Type>(values, call),
         }
     }
+
+    /// A sum before it is given.
+    fn state(self, sum: Option<i128>) -> ScalarValue {
+        ScalarValue::Decimal128(sum, DECIMAL128_MAX_PRECISION, self.scale())
+    }
+}
+
+/// Adds up in 128 bits, and remembers where they did not suffice.
+#[derive(Debug, Default)]
+struct Adding {
+    passed: bool,
+}
+
+impl Adding {
+    fn add(&mut self, sum: &mut i128, value: i128) {
+        let (added, passed) = sum.overflowing_add(value);
+        *sum = added;
+        self.passed |= passed;
+    }
+
+    fn end(self, kind: Kind) -> Result<()> {
+        match self.passed {
+            false => Ok(()),
+            true => {
+                let what = "a sum comes to a number".to_string();
+                let kind = kind.kept();
+                Err(DoesNotHold { what, kind }.into())
+            }
+        }
+    }
+}
+
+fn decimals(sums: &[Option<i128>], precision: u8, scale: i8) -> Result<Decimal128Array> {
+    let kind = || DataType::Decimal128(precision, scale);
+    let holds =
+        |sum: i128| Decimal128Type::validate_decimal_precision(sum, precision, scale).is_ok();
+    if let Some(sum) = sums.iter().flatten().find(|sum| !holds(**sum)) {
+        let sum = Decimal128Type::format_decimal(*sum, DECIMAL128_MAX_PRECISION, scale);
+        let what = format!("a sum comes to {sum}");
+        return Err(DoesNotHold { what, kind: kind() }.into());
+    }
+    let sums: Decimal128Array = sums.iter().copied().collect();
+    Ok(sums.with_data_type(kind()))
 }
 
 fn narrow<T: ArrowPrimitiveType>(sums: &[Option<i128>]) -> Result<PrimitiveArray<T>>
@@ -220,14 +289,20 @@ impl Total {
 impl Accumulator for Total {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.values += (values[0].len() - values[0].null_count()) as u64;
-        self.kind.each(&values[0], |_, value| self.sum += value);
-        Ok(())
+        let mut adding = Adding::default();
+        let sum = &mut self.sum;
+        self.kind
+            .each(&values[0], |_, value| adding.add(sum, value));
+        adding.end(self.kind)
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.values -= (values[0].len() - values[0].null_count()) as u64;
-        self.kind.each(&values[0], |_, value| self.sum -= value);
-        Ok(())
+        let mut adding = Adding::default();
+        let sum = &mut self.sum;
+        self.kind
+            .each(&values[0], |_, value| adding.add(sum, -value));
+        adding.end(self.kind)
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -235,11 +310,12 @@ impl Accumulator for Total {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let mut adding = Adding::default();
         for sum in states[0].as_primitive::<Decimal128Type>().iter().flatten() {
-            self.sum += sum;
+            adding.add(&mut self.sum, sum);
             self.values += 1;
         }
-        Ok(())
+        adding.end(self.kind)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
@@ -247,12 +323,7 @@ impl Accumulator for Total {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let sum = self.sum();
-        Ok(vec![ScalarValue::Decimal128(
-            sum,
-            DECIMAL128_MAX_PRECISION,
-            0,
-        )])
+        Ok(vec![self.kind.state(self.sum())])
     }
 
     fn size(&self) -> usize {
@@ -291,12 +362,13 @@ impl GroupsAccumulator for Totals {
     ) -> Result<()> {
         self.sums.resize(total_num_groups, None);
         let sums = &mut self.sums;
+        let mut adding = Adding::default();
         self.kind.each(&values[0], |row, value| {
             if passes(opt_filter, row) {
-                *sums[group_indices[row]].get_or_insert(0) += value;
+                adding.add(sums[group_indices[row]].get_or_insert(0), value);
             }
         });
-        Ok(())
+        adding.end(self.kind)
     }
 
     fn merge_batch(
@@ -307,12 +379,13 @@ impl GroupsAccumulator for Totals {
     ) -> Result<()> {
         self.sums.resize(total_num_groups, None);
         let states = values[0].as_primitive::<Decimal128Type>();
+        let mut adding = Adding::default();
         for (group, sum) in group_indices.iter().zip(states) {
             if let Some(sum) = sum {
-                *self.sums[*group].get_or_insert(0) += sum;
+                adding.add(self.sums[*group].get_or_insert(0), sum);
             }
         }
-        Ok(())
+        adding.end(self.kind)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
@@ -323,7 +396,7 @@ impl GroupsAccumulator for Totals {
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let given = emit_to.take_needed(&mut self.sums);
         let sums: Decimal128Array = given.into_iter().collect();
-        Ok(vec![Arc::new(sums.with_data_type(KEPT))])
+        Ok(vec![Arc::new(sums.with_data_type(self.kind.kept()))])
     }
 
     /// Each row as a group of its own, where there are nearly as many groups as rows.

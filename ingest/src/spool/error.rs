@@ -21,6 +21,17 @@ pub enum SpoolError {
         /// Why it failed.
         source: io::Error,
     },
+    /// A file that each spool has from its beginning is not there.
+    #[error(
+        "spool `{path}` has lost its `{part}`, so the disk or somebody removed it; nothing of the run \
+         is published, and the folder stays as it is"
+    )]
+    Incomplete {
+        /// The spool's folder.
+        path: PathBuf,
+        /// The file's name.
+        part: &'static str,
+    },
     /// A batch could not be written or read as Arrow.
     #[error("spool `{path}`: rows of `{tag}` are no Arrow batch")]
     Arrow {

@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::manifest::{MANIFEST_FILE, Manifest};
-use super::{DONE, HIDDEN, LOCK_FILE, NEW, SpoolError};
+use super::{DONE, HIDDEN, LOCK_FILE, NEW, SpoolError, segment};
 
 /// To make a spool takes milliseconds.
 const LONG_AGO: Duration = Duration::from_secs(3_600);
 
-/// Folders below `root` that hold a spool, whoever holds their locks.
+/// Each of these files tells a spool from other folders.
+const PARTS: [&str; 3] = [MANIFEST_FILE, LOCK_FILE, segment::FIRST];
+
+/// Folders below `root` that hold a spool, whoever holds their locks. One that has lost a part is
+/// among them: whoever tries to take it over says so.
 ///
 /// # Errors
 /// The root is there and cannot be read.
@@ -32,7 +36,7 @@ pub fn list(root: &Path) -> Result<Vec<PathBuf>, SpoolError> {
         let hidden = path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with(HIDDEN));
-        if !hidden && path.join(MANIFEST_FILE).is_file() {
+        if !hidden && PARTS.iter().any(|part| path.join(part).is_file()) {
             folders.push(path);
         }
     }
@@ -49,7 +53,11 @@ pub fn list(root: &Path) -> Result<Vec<PathBuf>, SpoolError> {
 pub fn abandoned(root: &Path) -> Result<Vec<Option<String>>, SpoolError> {
     let free = |folder: &PathBuf| {
         let lock = OpenOptions::new().write(true).open(folder.join(LOCK_FILE));
-        lock.is_ok_and(|lock| lock.try_lock().is_ok())
+        match lock {
+            Ok(lock) => lock.try_lock().is_ok(),
+            // Nobody can hold a lock that is lost.
+            Err(error) => error.kind() == io::ErrorKind::NotFound && folder.is_dir(),
+        }
     };
     let warehouse = |folder: PathBuf| Manifest::read(&folder).ok().map(|read| read.warehouse);
     Ok(list(root)?

@@ -411,6 +411,32 @@ fn a_sweep_deletes_what_is_left_of_published_spools_alone() {
 }
 
 #[test]
+fn a_spool_that_lost_a_part_is_not_passed_over() {
+    for part in ["manifest.json", "lock"] {
+        let root = tempfile::tempdir().expect("root");
+        let mut spool = Spool::create(root.path(), manifest()).expect("create");
+        spool.append(Tag::Sends, &sends(0..3)).expect("append");
+        let folder = spool.folder().to_path_buf();
+        drop(spool);
+        fs::remove_file(folder.join(part)).expect("removed");
+        assert_eq!(list(root.path()).expect("list"), [folder.as_path()]);
+        assert_eq!(abandoned(root.path()).expect("list").len(), 1, "{part}");
+        let message = Spool::take_over(&folder).expect_err(part).to_string();
+        assert!(message.contains(&format!("lost its `{part}`")), "{message}");
+        // Its rows alone are enough to be told.
+        for other in ["manifest.json", "lock"] {
+            let _ = fs::remove_file(folder.join(other));
+        }
+        assert_eq!(list(root.path()).expect("list"), [folder.as_path()]);
+        fs::remove_dir_all(&folder).expect("removed");
+        assert!(
+            Spool::take_over(&folder).expect("no error").is_none(),
+            "gone"
+        );
+    }
+}
+
+#[test]
 fn a_spool_of_a_later_release_is_refused_politely() {
     let root = tempfile::tempdir().expect("root");
     let later = Manifest {

@@ -4,6 +4,7 @@
 //! without prefixes, file names and advice to report it elsewhere.
 
 use std::error::Error;
+use std::io;
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
@@ -13,6 +14,7 @@ use plimsoll_ingest::storage::{self, StorageFailure};
 use super::{OpenError, QueryError, nearest};
 use crate::arithmetic::DoesNotHold;
 use crate::resolve::ResolveError;
+use crate::spilling::SpillError;
 use crate::wide::TooLarge;
 
 impl QueryError {
@@ -35,20 +37,17 @@ impl QueryError {
                 detail: error.to_string(),
             };
         }
-        let text = error.to_string();
-        if let Some(start) = text.find(SPILL_FULL) {
-            // By then the engine has made text of the error's type.
-            let detail = text[start..].split(". ").next().unwrap_or_default();
-            return Self::Memory {
-                limit: memory_limit,
-                detail: one_line(detail),
-            };
-        }
-        let lacks = LACKING.iter().find(|(code, ..)| text.contains(code));
-        if let Some((_, what, help)) = lacks {
-            return Self::Storage {
-                message: (*what).to_string(),
-                help: Some(help),
+        if let Some(error) = find::<SpillError>(error) {
+            let detail = error.to_string();
+            return match error.help() {
+                None => Self::Memory {
+                    limit: memory_limit,
+                    detail,
+                },
+                help => Self::Storage {
+                    message: detail,
+                    help,
+                },
             };
         }
         match error.find_root() {
@@ -74,7 +73,7 @@ impl QueryError {
             },
             root @ (DataFusionError::ObjectStore(_)
             | DataFusionError::IoError(_)
-            | DataFusionError::ParquetError(_)) => match storage_in(error, &text) {
+            | DataFusionError::ParquetError(_)) => match storage_in(error) {
                 Some(failure) => Self::Storage {
                     message: failure.to_string(),
                     help: Some(failure.kind().help()),
@@ -131,10 +130,10 @@ fn from_schema(error: &SchemaError) -> QueryError {
     }
 }
 
-/// What storage said, where that is why a file cannot be read; the engine may have made `text` of it.
-fn storage_in(error: &DataFusionError, text: &str) -> Option<StorageFailure> {
+/// What storage said, where that is why a file cannot be read; the engine may have made text of it.
+fn storage_in(error: &DataFusionError) -> Option<StorageFailure> {
     let failure = storage::failure(error).cloned();
-    failure.or_else(|| StorageFailure::in_text(text))
+    failure.or_else(|| StorageFailure::in_text(&error.to_string()))
 }
 
 /// What an error was caused by, if that is of this type.
@@ -144,30 +143,19 @@ fn find<E: Error + 'static>(error: &DataFusionError) -> Option<&E> {
         if let Some(found) = error.downcast_ref::<E>() {
             return Some(found);
         }
-        next = error.source();
+        // The source of an error of the system is that of the error inside, which it leaves out.
+        let inside = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
     }
     None
 }
 
-/// How the engine says that spilled data would pass its limit.
-const SPILL_FULL: &str = "used disk space during the spilling process";
-
-/// What this host may lack where something spills, by the system's number, and what to do. The error
-/// itself is lost on the way: libraries make text of it.
-const LACKING: [(&str, &str, &str); 2] = [
-    (
-        "(os error 24)",
-        "too many open files: a sort or a join of many rows keeps some for each part that it spills",
-        "raise the limit of open files (`ulimit -n`), or allow statements more memory: --memory",
-    ),
-    (
-        "(os error 28)",
-        "no space left on the device that rows are spilled to",
-        "make room there, or name another folder in TMPDIR",
-    ),
-];
-
-/// How it sums up why a function does not take its arguments; what stands
+/// How the engine sums up why a function does not take its arguments; what stands
 /// before is the same once for each signature.
 const NO_MATCH: &str = "No function matches the given name and argument types";
 
@@ -186,6 +174,7 @@ fn one_line(text: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use arrow::error::ArrowError;
     use datafusion::common::{Column, DataFusionError, SchemaError};
     use plimsoll_ingest::Table;
 
@@ -235,22 +224,20 @@ mod tests {
 
     #[test]
     fn what_spilling_lacks_is_said_with_what_to_do() {
-        for (code, what, help) in [
-            (24, "too many open files", "ulimit -n"),
-            (28, "no space left", "TMPDIR"),
-        ] {
-            let os = std::io::Error::from_raw_os_error(code);
-            // As the library for temporary files has it.
-            let wrapped = std::io::Error::new(os.kind(), format!("{os} at path \"/tmp/x\""));
-            for error in [
-                check(DataFusionError::IoError(wrapped)),
-                check(DataFusionError::Execution(format!("a task failed: {os}"))),
-            ] {
-                assert!(matches!(error, QueryError::Storage { .. }), "{error:?}");
-                assert!(error.to_string().contains(what), "{error}");
-                assert!(error.help().contains(help), "{}", error.help());
-            }
-        }
+        let lacking = |error| {
+            let error = io::Error::other(error);
+            let written = ArrowError::from(error);
+            check(DataFusionError::ArrowError(Box::new(written), None))
+        };
+        let error = lacking(SpillError::OpenFiles);
+        assert!(matches!(error, QueryError::Storage { .. }), "{error:?}");
+        assert!(error.help().contains("ulimit -n"), "{}", error.help());
+        let error = lacking(SpillError::Full { limit: 64 << 20 });
+        assert_eq!(
+            error.to_string(),
+            "the query needs more memory than its limit of 64 MiB: more would be spilled than the \
+             64.0 MB that may be"
+        );
     }
 
     #[test]

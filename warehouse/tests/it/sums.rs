@@ -1,4 +1,4 @@
-//! Sums of integers, which do not begin anew where they pass their type.
+//! Sums of integers and decimals, which do not begin anew where they pass their type.
 
 use plimsoll_warehouse::QueryError;
 
@@ -41,6 +41,30 @@ async fn sums_are_what_they_are_on_paper() {
         (
             "SELECT sum(DISTINCT value % 3) FROM generate_series(1, 100)",
             "3",
+        ),
+        (
+            "SELECT sum(DISTINCT value % 3), sum(DISTINCT -value % 5), sum(DISTINCT CAST(NULL AS INT)) IS NULL \
+             FROM generate_series(1, 300000)",
+            "3,-10,true",
+        ),
+        (
+            "SELECT g, sum(DISTINCT x), sum(DISTINCT y) FROM (SELECT value % 2 AS g, value % 4 AS x, value % 6 AS y \
+             FROM generate_series(1, 300000)) GROUP BY g ORDER BY g",
+            "0,2,6\n1,4,9",
+        ),
+        (
+            "SELECT max(s) FROM (SELECT sum(DISTINCT value / 2) OVER (ORDER BY value ROWS 2 PRECEDING) AS s \
+             FROM generate_series(1, 9))",
+            "7",
+        ),
+        (
+            "SELECT sum(CAST(value AS DECIMAL(20, 2)) / 4), sum(DISTINCT CAST(value % 2 AS DECIMAL(20, 1))), \
+             sum(DISTINCT value % 3) FROM generate_series(1, 300000)",
+            "11250037500.000000,1.0,3",
+        ),
+        (
+            "SELECT sum(x) FROM (VALUES (CAST('99999999999999999999999999999999999998' AS DECIMAL(38, 0))), (1)) AS t(x)",
+            "99999999999999999999999999999999999999",
         ),
         (
             "SELECT sum(value) FILTER (WHERE value % 2 = 0) FROM generate_series(1, 10)",
@@ -99,6 +123,13 @@ async fn a_sum_that_its_type_does_not_hold_is_an_error() {
         "SELECT g, sum(x) FROM (VALUES (1, 9223372036854775807), (1, 1), (2, 3)) AS t(g, x) GROUP BY g",
         "SELECT sum(x) OVER (ORDER BY i) AS s FROM (VALUES (1, 9223372036854775807), (2, 1)) AS t(i, x)",
         "SELECT sum(value + 9223372036854000000) FROM generate_series(1, 100)",
+        "SELECT sum(DISTINCT x), sum(DISTINCT y) FROM (VALUES (9223372036854775807, 1), (1, 2)) AS t(x, y)",
+        "SELECT sum(DISTINCT x) OVER (ORDER BY x) FROM (VALUES (9223372036854775807), (1)) AS t(x)",
+        "SELECT sum(x) FROM (VALUES (CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0))), (1)) AS t(x)",
+        "SELECT sum(x) FROM (SELECT CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0)) AS x \
+         FROM generate_series(1, 4))",
+        "SELECT sum(DISTINCT x), sum(DISTINCT y) FROM (VALUES (CAST('99999999999999999999999999999999999999' \
+         AS DECIMAL(38, 0)), 1), (5, 2)) AS t(x, y)",
     ] {
         let error = failure(&warehouse, sql).await.to_string();
         assert!(error.ends_with("does not hold"), "{sql}: {error}");
