@@ -9,10 +9,15 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
+use mimalloc::MiMalloc;
 use object_store::local::LocalFileSystem;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use plimsoll_ingest::files::{FileLimits, TableFiles};
 use plimsoll_ingest::{Date, Table};
+
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -9,7 +9,7 @@ use plimsoll_warehouse::{
 };
 use serde_json::{Value, json};
 
-use super::reading::{block_on, open, options, unreadable};
+use super::reading::{block_on, let_many_files_open, open, options, unreadable};
 use super::recovery::recover;
 use crate::failure::{Exit, Failure, chain};
 use crate::settings::Settings;
@@ -123,6 +123,7 @@ pub(crate) fn execute(
             "leave it out: Plimsoll's own views read its tables",
         ));
     }
+    let_many_files_open();
     match args.action {
         Action::Init => block_on(init(settings, console)),
         Action::Check => block_on(check(settings, console)),

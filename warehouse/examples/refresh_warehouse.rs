@@ -10,8 +10,13 @@ use std::error::Error;
 use std::io::BufRead as _;
 use std::time::Instant;
 
+use mimalloc::MiMalloc;
 use plimsoll_ingest::WarehouseLocation;
 use plimsoll_warehouse::{Warehouse, WarehouseOptions};
+
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {

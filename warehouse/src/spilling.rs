@@ -155,6 +155,9 @@ impl Contents {
             }
         };
         bytes.truncate(read);
+        // What is read of a file that is still written may be little, and is kept for as long as a row of
+        // it.
+        bytes.shrink_to_fit();
         Ok(Bytes::from(bytes))
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The engine's `sum` of integers begins anew at the least one where it passes the largest, and says
 //! nothing: nanoseconds of a hundred million requests may pass it. Here a sum is kept in 128 bits, which
-//! no number of integers passes, and one that its type does not hold is an error. So is one of decimals,
-//! and one on the way to it that passes 128 bits.
+//! no number of integers passes, and one that its type does not hold is an error. So is one of decimals of
+//! up to 38 digits, and the sum of a part of a group's rows that passes 128 bits.
 
 mod distinct;
 
@@ -13,8 +13,8 @@ use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BooleanArray, Decimal128Array, PrimitiveArray,
 };
 use arrow::datatypes::{
-    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType as _,
-    Field, FieldRef, Int64Type, UInt64Type,
+    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType,
+    Decimal128Type, Decimal256Type, DecimalType as _, Field, FieldRef, Int64Type, UInt64Type, i256,
 };
 use datafusion::common::{Result, ScalarValue};
 use datafusion::error::DataFusionError;
@@ -29,7 +29,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::arithmetic::DoesNotHold;
-use distinct::DistinctTotal;
+use distinct::{DistinctTotal, SlidingDistinctTotal};
 
 /// Puts the sum that checks in the place of the engine's own.
 ///
@@ -66,19 +66,22 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        let Some(kind) = Kind::of(arguments.return_type()) else {
-            return self.inner.state_fields(arguments);
-        };
-        let field = match arguments.is_distinct {
-            true => DistinctTotal::state_field(kind, arguments.name),
-            false => Field::new(format_state_name(arguments.name, "sum"), kind.kept(), true),
-        };
-        Ok(vec![Arc::new(field)])
+        match Kind::of(arguments.return_type()) {
+            Some(kind) if !arguments.is_distinct => {
+                let name = format_state_name(arguments.name, "sum");
+                Ok(vec![Arc::new(Field::new(name, kind.kept(), true))])
+            }
+            _ => self.inner.state_fields(arguments),
+        }
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         match Kind::of(arguments.return_type()) {
-            Some(kind) => Ok(kind.accumulator(arguments.is_distinct)),
+            Some(kind) if arguments.is_distinct => {
+                let values = self.inner.accumulator(arguments)?;
+                Ok(Box::new(DistinctTotal::new(kind, values)))
+            }
+            Some(kind) => Ok(Box::new(Total::new(kind))),
             None => self.inner.accumulator(arguments),
         }
     }
@@ -102,7 +105,8 @@ impl AggregateUDFImpl for CheckedSum {
         arguments: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
         match Kind::of(arguments.return_type()) {
-            Some(kind) => Ok(kind.accumulator(arguments.is_distinct)),
+            Some(kind) if arguments.is_distinct => Ok(Box::new(SlidingDistinctTotal::new(kind))),
+            Some(kind) => Ok(Box::new(Total::new(kind))),
             None => self.inner.create_sliding_accumulator(arguments),
         }
     }
@@ -152,13 +156,6 @@ impl Kind {
         }
     }
 
-    fn accumulator(self, is_distinct: bool) -> Box<dyn Accumulator> {
-        match is_distinct {
-            true => Box::new(DistinctTotal::new(self)),
-            false => Box::new(Total::new(self)),
-        }
-    }
-
     /// The type of a sum before it is given: 128 bits.
     fn kept(self) -> DataType {
         DataType::Decimal128(DECIMAL128_MAX_PRECISION, self.scale())
@@ -180,6 +177,10 @@ impl Kind {
         })
     }
 
+    fn give_one(self, sum: Option<i128>) -> Result<ScalarValue> {
+        ScalarValue::try_from_array(&self.give(&[sum])?, 0)
+    }
+
     /// Calls with each of the values that are not null, and its row.
     fn each(self, values: &ArrayRef, call: impl FnMut(usize, i128)) {
         match self {
@@ -188,36 +189,45 @@ impl Kind {
             Self::Decimal(..) => each::<Decimal128Type>(values, call),
         }
     }
-
-    /// A sum before it is given.
-    fn state(self, sum: Option<i128>) -> ScalarValue {
-        ScalarValue::Decimal128(sum, DECIMAL128_MAX_PRECISION, self.scale())
-    }
 }
 
-/// Adds up in 128 bits, and remembers where they did not suffice.
-#[derive(Debug, Default)]
-struct Adding {
-    passed: bool,
+/// A sum of any number of values, on the way to one of 128 bits.
+#[derive(Debug, Default, Clone, Copy)]
+struct Exact {
+    low: i128,
+    /// How often it passed the ends of that: what is meant is `low + passed * 2^128`.
+    passed: i64,
 }
 
-impl Adding {
-    fn add(&mut self, sum: &mut i128, value: i128) {
-        let (added, passed) = sum.overflowing_add(value);
-        *sum = added;
-        self.passed |= passed;
-    }
-
-    fn end(self, kind: Kind) -> Result<()> {
-        match self.passed {
-            false => Ok(()),
-            true => {
-                let what = "a sum comes to a number".to_string();
-                let kind = kind.kept();
-                Err(DoesNotHold { what, kind }.into())
-            }
+impl Exact {
+    fn add(&mut self, value: i128) {
+        let (low, passed) = self.low.overflowing_add(value);
+        self.low = low;
+        if passed {
+            self.passed += if value < 0 { -1 } else { 1 };
         }
     }
+
+    fn take(&mut self, value: i128) {
+        let (low, passed) = self.low.overflowing_sub(value);
+        self.low = low;
+        if passed {
+            self.passed += if value < 0 { 1 } else { -1 };
+        }
+    }
+
+    fn sum(self, kind: Kind) -> Result<i128> {
+        match self.passed {
+            0 => Ok(self.low),
+            _ => Err(past_128_bits(kind)),
+        }
+    }
+}
+
+fn past_128_bits(kind: Kind) -> DataFusionError {
+    let what = "a sum comes to a number".to_string();
+    let kind = kind.kept();
+    DoesNotHold { what, kind }.into()
 }
 
 fn decimals(sums: &[Option<i128>], precision: u8, scale: i8) -> Result<Decimal128Array> {
@@ -225,7 +235,9 @@ fn decimals(sums: &[Option<i128>], precision: u8, scale: i8) -> Result<Decimal12
     let holds =
         |sum: i128| Decimal128Type::validate_decimal_precision(sum, precision, scale).is_ok();
     if let Some(sum) = sums.iter().flatten().find(|sum| !holds(**sum)) {
-        let sum = Decimal128Type::format_decimal(*sum, DECIMAL128_MAX_PRECISION, scale);
+        // Which may have more digits than a decimal of 128 bits.
+        let wide = i256::from_i128(*sum);
+        let sum = Decimal256Type::format_decimal(wide, DECIMAL256_MAX_PRECISION, scale);
         let what = format!("a sum comes to {sum}");
         return Err(DoesNotHold { what, kind: kind() }.into());
     }
@@ -267,7 +279,7 @@ where
 #[derive(Debug)]
 struct Total {
     kind: Kind,
-    sum: i128,
+    sum: Exact,
     /// Values that are in it: the sum of none is null.
     values: u64,
 }
@@ -276,33 +288,32 @@ impl Total {
     fn new(kind: Kind) -> Self {
         Self {
             kind,
-            sum: 0,
+            sum: Exact::default(),
             values: 0,
         }
     }
 
-    fn sum(&self) -> Option<i128> {
-        (self.values > 0).then_some(self.sum)
+    fn sum(&self) -> Result<Option<i128>> {
+        match self.values {
+            0 => Ok(None),
+            _ => self.sum.sum(self.kind).map(Some),
+        }
     }
 }
 
 impl Accumulator for Total {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.values += (values[0].len() - values[0].null_count()) as u64;
-        let mut adding = Adding::default();
         let sum = &mut self.sum;
-        self.kind
-            .each(&values[0], |_, value| adding.add(sum, value));
-        adding.end(self.kind)
+        self.kind.each(&values[0], |_, value| sum.add(value));
+        Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.values -= (values[0].len() - values[0].null_count()) as u64;
-        let mut adding = Adding::default();
         let sum = &mut self.sum;
-        self.kind
-            .each(&values[0], |_, value| adding.add(sum, -value));
-        adding.end(self.kind)
+        self.kind.each(&values[0], |_, value| sum.take(value));
+        Ok(())
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -310,20 +321,21 @@ impl Accumulator for Total {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let mut adding = Adding::default();
         for sum in states[0].as_primitive::<Decimal128Type>().iter().flatten() {
-            adding.add(&mut self.sum, sum);
+            self.sum.add(sum);
             self.values += 1;
         }
-        adding.end(self.kind)
+        Ok(())
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        ScalarValue::try_from_array(&self.kind.give(&[self.sum()])?, 0)
+        self.kind.give_one(self.sum()?)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.kind.state(self.sum())])
+        let (sum, scale) = (self.sum()?, self.kind.scale());
+        let state = ScalarValue::Decimal128(sum, DECIMAL128_MAX_PRECISION, scale);
+        Ok(vec![state])
     }
 
     fn size(&self) -> usize {
@@ -336,6 +348,8 @@ impl Accumulator for Total {
 struct Totals {
     kind: Kind,
     sums: Vec<Option<i128>>,
+    /// Whether one of them passed 128 bits.
+    passed: bool,
 }
 
 impl Totals {
@@ -343,6 +357,21 @@ impl Totals {
         Self {
             kind,
             sums: Vec::new(),
+            passed: false,
+        }
+    }
+
+    fn add(&mut self, group: usize, value: i128) {
+        let sum = self.sums[group].get_or_insert(0);
+        let (added, passed) = sum.overflowing_add(value);
+        *sum = added;
+        self.passed |= passed;
+    }
+
+    fn end(&self) -> Result<()> {
+        match self.passed {
+            false => Ok(()),
+            true => Err(past_128_bits(self.kind)),
         }
     }
 }
@@ -361,14 +390,12 @@ impl GroupsAccumulator for Totals {
         total_num_groups: usize,
     ) -> Result<()> {
         self.sums.resize(total_num_groups, None);
-        let sums = &mut self.sums;
-        let mut adding = Adding::default();
         self.kind.each(&values[0], |row, value| {
             if passes(opt_filter, row) {
-                adding.add(sums[group_indices[row]].get_or_insert(0), value);
+                self.add(group_indices[row], value);
             }
         });
-        adding.end(self.kind)
+        self.end()
     }
 
     fn merge_batch(
@@ -379,13 +406,12 @@ impl GroupsAccumulator for Totals {
     ) -> Result<()> {
         self.sums.resize(total_num_groups, None);
         let states = values[0].as_primitive::<Decimal128Type>();
-        let mut adding = Adding::default();
         for (group, sum) in group_indices.iter().zip(states) {
             if let Some(sum) = sum {
-                adding.add(self.sums[*group].get_or_insert(0), sum);
+                self.add(*group, sum);
             }
         }
-        adding.end(self.kind)
+        self.end()
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {

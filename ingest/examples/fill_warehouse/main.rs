@@ -21,6 +21,7 @@ use deltalake_core::DeltaTable;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Add, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use mimalloc::MiMalloc;
 use plimsoll_ingest::files::{FileLimits, TableFiles};
 use plimsoll_ingest::{Journal, RunId, Table, TableRow, WarehouseLocation, WarehouseStore, delta};
 
@@ -33,6 +34,10 @@ const OPEN_NIGHTS: usize = 2;
 
 /// Nights whose minutes of the fleet are in one file when they are put together.
 const NIGHTS_A_FILE: usize = 10;
+
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Failure = Box<dyn Error>;
 

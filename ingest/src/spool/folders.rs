@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::manifest::{MANIFEST_FILE, Manifest};
 use super::{DONE, HIDDEN, LOCK_FILE, NEW, SpoolError, segment};
+use crate::id::RunId;
 
 /// To make a spool takes milliseconds.
 const LONG_AGO: Duration = Duration::from_secs(3_600);
 
-/// Each of these files tells a spool from other folders.
-const PARTS: [&str; 3] = [MANIFEST_FILE, LOCK_FILE, segment::FIRST];
+/// What else a spool has, whose manifest is lost.
+const OTHER_PARTS: [&str; 2] = [LOCK_FILE, segment::FIRST];
 
 /// Folders below `root` that hold a spool, whoever holds their locks. One that has lost a part is
 /// among them: whoever tries to take it over says so.
@@ -36,12 +37,20 @@ pub fn list(root: &Path) -> Result<Vec<PathBuf>, SpoolError> {
         let hidden = path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with(HIDDEN));
-        if !hidden && PARTS.iter().any(|part| path.join(part).is_file()) {
+        let holds = |part: &&str| path.join(part).is_file();
+        let is_spool = holds(&MANIFEST_FILE) || is_of_a_run(&path) && OTHER_PARTS.iter().any(holds);
+        if !hidden && is_spool {
             folders.push(path);
         }
     }
     folders.sort_unstable();
     Ok(folders)
+}
+
+/// Whether a folder has the name of a run.
+fn is_of_a_run(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.parse::<RunId>().is_ok())
 }
 
 /// The warehouses of the spools below `root` that were abandoned, as their
@@ -55,7 +64,7 @@ pub fn abandoned(root: &Path) -> Result<Vec<Option<String>>, SpoolError> {
         let lock = OpenOptions::new().write(true).open(folder.join(LOCK_FILE));
         match lock {
             Ok(lock) => lock.try_lock().is_ok(),
-            // Nobody can hold a lock that is lost.
+            // Whether somebody still holds the lock that was lost, nobody can tell.
             Err(error) => error.kind() == io::ErrorKind::NotFound && folder.is_dir(),
         }
     };

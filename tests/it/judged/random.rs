@@ -362,7 +362,8 @@ impl Random {
                 value: level + self.float(0.02),
                 stderr: stderr.filter(|_| metric == "acc"),
                 n: self.below(400),
-                higher_is_better: true,
+                // So that a step is worse by one and better by the other.
+                higher_is_better: metric == "acc",
                 benchmark_version: None,
                 dataset_digest: None,
                 evaluator: "e".to_string(),

@@ -9,6 +9,7 @@ use std::io;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
+use nix::libc::{EMFILE, ENFILE};
 use plimsoll_ingest::storage::{self, StorageFailure};
 
 use super::{OpenError, QueryError, nearest};
@@ -71,6 +72,16 @@ impl QueryError {
             DataFusionError::ArrowError(error, _) => Self::Execution {
                 message: one_line(&error.to_string()),
             },
+            DataFusionError::ObjectStore(_)
+            | DataFusionError::IoError(_)
+            | DataFusionError::ParquetError(_)
+                if is_of_open_files(error) =>
+            {
+                Self::Storage {
+                    message: "too many open files".to_string(),
+                    help: Some("raise the limit of open files: `ulimit -n`"),
+                }
+            }
             root @ (DataFusionError::ObjectStore(_)
             | DataFusionError::IoError(_)
             | DataFusionError::ParquetError(_)) => match storage_in(error) {
@@ -128,6 +139,12 @@ fn from_schema(error: &SchemaError) -> QueryError {
             message: one_line(&other.to_string()),
         },
     }
+}
+
+/// Whether this process, or this host, may not open one more file.
+fn is_of_open_files(error: &DataFusionError) -> bool {
+    let code = find::<io::Error>(error).and_then(io::Error::raw_os_error);
+    matches!(code, Some(EMFILE | ENFILE))
 }
 
 /// What storage said, where that is why a file cannot be read; the engine may have made text of it.
@@ -230,6 +247,15 @@ mod tests {
             check(DataFusionError::ArrowError(Box::new(written), None))
         };
         let error = lacking(SpillError::OpenFiles);
+        assert!(matches!(error, QueryError::Storage { .. }), "{error:?}");
+        assert!(error.help().contains("ulimit -n"), "{}", error.help());
+        // A file of a table.
+        let error = check(DataFusionError::ObjectStore(Box::new(
+            object_store::Error::Generic {
+                store: "LocalFileSystem",
+                source: Box::new(io::Error::from_raw_os_error(EMFILE)),
+            },
+        )));
         assert!(matches!(error, QueryError::Storage { .. }), "{error:?}");
         assert!(error.help().contains("ulimit -n"), "{}", error.help());
         let error = lacking(SpillError::Full { limit: 64 << 20 });

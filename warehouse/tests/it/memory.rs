@@ -59,6 +59,12 @@ async fn rows_of_any_size_go_through_in_batches_that_fit() {
             "3000,100004,4501500",
         ),
         (
+            "SELECT count(a), max(length(a)) FROM (SELECT value || (SELECT string_agg(CAST(value AS TEXT), ',') \
+             FROM generate_series(1, 20000)) AS a FROM generate_series(1, 8000))"
+                .to_string(),
+            "8000,108897",
+        ),
+        (
             format!(
                 "SELECT sum(n), count(*) FROM (SELECT row_number() OVER (ORDER BY a) AS n FROM ({rows}))"
             ),

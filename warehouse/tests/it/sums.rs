@@ -66,6 +66,20 @@ async fn sums_are_what_they_are_on_paper() {
             "SELECT sum(x) FROM (VALUES (CAST('99999999999999999999999999999999999998' AS DECIMAL(38, 0))), (1)) AS t(x)",
             "99999999999999999999999999999999999999",
         ),
+        // What comes to a window's sum before what leaves it is taken away.
+        (
+            "SELECT count(*), count(DISTINCT s) FROM (SELECT sum(x) OVER (ORDER BY i ROWS CURRENT ROW) AS s FROM \
+             (SELECT value AS i, CAST('90000000000000000000000000000000000000' AS DECIMAL(38, 0)) AS x \
+             FROM generate_series(1, 9)))",
+            "9,1",
+        ),
+        (
+            "SELECT sum(DISTINCT x), sum(DISTINCT y) FROM (VALUES \
+             (CAST('90000000000000000000000000000000000000' AS DECIMAL(38, 0)), 1), \
+             (CAST('90000000000000000000000000000000000001' AS DECIMAL(38, 0)), 2), \
+             (CAST('-90000000000000000000000000000000000000' AS DECIMAL(38, 0)), 2)) AS t(x, y)",
+            "90000000000000000000000000000000000001,3",
+        ),
         (
             "SELECT sum(value) FILTER (WHERE value % 2 = 0) FROM generate_series(1, 10)",
             "30",
@@ -133,6 +147,20 @@ async fn a_sum_that_its_type_does_not_hold_is_an_error() {
     ] {
         let error = failure(&warehouse, sql).await.to_string();
         assert!(error.ends_with("does not hold"), "{sql}: {error}");
+    }
+    for (digits, said) in [
+        ("38, 0", "100000000000000000000000000000000000000, which"),
+        ("38, 2", "1000000000000000000000000000000000000.00, which"),
+    ] {
+        let (most, one) = match digits {
+            "38, 0" => ("9".repeat(38), "1"),
+            _ => (format!("{}.99", "9".repeat(36)), "0.01"),
+        };
+        let sql = format!(
+            "SELECT sum(CAST(x AS DECIMAL({digits}))) FROM (VALUES ('{most}'), ('{one}')) AS t(x)"
+        );
+        let error = failure(&warehouse, &sql).await.to_string();
+        assert!(error.contains(said), "{error}");
     }
     let large = "SELECT sum(CAST(x AS DOUBLE)) FROM (VALUES (9223372036854775807), (1)) AS t(x)";
     assert_eq!(answer(&warehouse, large).await, "9.223372036854776e18");
