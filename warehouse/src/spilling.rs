@@ -146,8 +146,7 @@ impl Drop for Contents {
 }
 
 impl Contents {
-    fn read(&self, from: u64) -> io::Result<Bytes> {
-        let mut bytes = vec![0; READ_AT_ONCE];
+    fn read(&self, mut bytes: Vec<u8>, from: u64) -> io::Result<Bytes> {
         let read = loop {
             match self.file.read_at(&mut bytes, from) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -175,7 +174,10 @@ impl SpillFile for Spilled {
         Ok(Box::pin(try_unfold(0, move |from| {
             let contents = Arc::clone(&contents);
             async move {
-                let read = tokio::task::spawn_blocking(move || contents.read(from));
+                // Taken here: threads that read come and go, and the allocator keeps for each what others
+                // free of its.
+                let bytes = vec![0; READ_AT_ONCE];
+                let read = tokio::task::spawn_blocking(move || contents.read(bytes, from));
                 let bytes = read.await.map_err(|error| {
                     DataFusionError::Execution(format!("reading spilled rows: {error}"))
                 })??;

@@ -82,7 +82,7 @@ async fn rows_of_any_size_go_through_in_batches_that_fit() {
     }
     if let (Some(before), Some(peak)) = (before, peak()) {
         let more = peak - before;
-        assert!(more < 500 * MIB, "{} MiB more than before", more / MIB);
+        assert!(more < 256 * MIB, "{} MiB more than before", more / MIB);
     }
 }
 
