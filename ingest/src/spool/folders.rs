@@ -12,9 +12,6 @@ use crate::id::RunId;
 /// To make a spool takes milliseconds.
 const LONG_AGO: Duration = Duration::from_secs(3_600);
 
-/// What else a spool has, whose manifest is lost.
-const OTHER_PARTS: [&str; 2] = [LOCK_FILE, segment::FIRST];
-
 /// Folders below `root` that hold a spool, whoever holds their locks. One that has lost a part is
 /// among them: whoever tries to take it over says so.
 ///
@@ -37,9 +34,7 @@ pub fn list(root: &Path) -> Result<Vec<PathBuf>, SpoolError> {
         let hidden = path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with(HIDDEN));
-        let holds = |part: &&str| path.join(part).is_file();
-        let is_spool = holds(&MANIFEST_FILE) || is_of_a_run(&path) && OTHER_PARTS.iter().any(holds);
-        if !hidden && is_spool {
+        if !hidden && is_spool(&path) {
             folders.push(path);
         }
     }
@@ -47,10 +42,13 @@ pub fn list(root: &Path) -> Result<Vec<PathBuf>, SpoolError> {
     Ok(folders)
 }
 
-/// Whether a folder has the name of a run.
-fn is_of_a_run(folder: &Path) -> bool {
+/// Whether a folder holds a spool: it has a manifest, or the name of a run and another part of one.
+fn is_spool(folder: &Path) -> bool {
+    let holds = |part: &str| folder.join(part).is_file();
     let name = folder.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| name.parse::<RunId>().is_ok())
+    let is_of_a_run = || name.is_some_and(|name| name.parse::<RunId>().is_ok());
+    let has_rows = || segment::next_number(folder).is_ok_and(|next| next > 0);
+    holds(MANIFEST_FILE) || is_of_a_run() && (holds(LOCK_FILE) || has_rows())
 }
 
 /// The warehouses of the spools below `root` that were abandoned, as their

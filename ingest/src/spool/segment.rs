@@ -9,9 +9,6 @@ use super::frame::{HEADER_LEN, Header, Tag};
 /// Bytes of a segment, but for one that a single frame is longer than.
 const SEGMENT_LIMIT: u64 = 64 << 20;
 
-/// The file of the first segment.
-pub(super) const FIRST: &str = "segment-000000.plsf";
-
 fn segment_path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("segment-{number:06}.plsf"))
 }
