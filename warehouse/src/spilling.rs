@@ -4,6 +4,7 @@
 //! leaves them there, gigabytes at a time, and nothing tells whose they were. A file without a name
 //! goes with its process, however that ends.
 
+use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -23,7 +24,7 @@ use nix::libc::{EDQUOT, EMFILE, ENFILE, ENOSPC};
 /// How much of a file is read at once, in bytes.
 const READ_AT_ONCE: usize = 128 * 1024;
 
-/// Why rows cannot be spilled.
+/// Why rows cannot be spilled, or read again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SpillError {
     /// All queries together would spill more than they may.
@@ -51,6 +52,14 @@ pub(crate) enum SpillError {
         /// What the system says.
         reason: String,
     },
+    /// What was written cannot be read.
+    #[error("rows that were spilled to {} cannot be read again: {reason}", .folder.display())]
+    Unreadable {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
 }
 
 impl SpillError {
@@ -63,6 +72,9 @@ impl SpillError {
             ),
             Self::NoSpace { .. } => Some("make room there, or name another folder in TMPDIR"),
             Self::Refused { .. } => Some("name a folder in TMPDIR that can be written to"),
+            Self::Unreadable { .. } => {
+                Some("look at the disk that has this folder, or name one on another disk in TMPDIR")
+            }
         }
     }
 }
@@ -95,6 +107,13 @@ impl SpillFolder {
                 folder,
                 reason: error.to_string(),
             },
+        }
+    }
+
+    fn unreadable(&self, error: &dyn Error) -> SpillError {
+        SpillError::Unreadable {
+            folder: self.folder.clone(),
+            reason: error.to_string(),
         }
     }
 
@@ -146,11 +165,12 @@ impl Drop for Contents {
 }
 
 impl Contents {
-    fn read(&self, mut bytes: Vec<u8>, from: u64) -> io::Result<Bytes> {
+    fn read(&self, mut bytes: Vec<u8>, from: u64) -> Result<Bytes, SpillError> {
         let read = loop {
             match self.file.read_at(&mut bytes, from) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => break done?,
+                Err(error) => return Err(self.folder.unreadable(&error)),
+                Ok(read) => break read,
             }
         };
         bytes.truncate(read);
@@ -177,10 +197,12 @@ impl SpillFile for Spilled {
                 // Taken here: threads that read come and go, and the allocator keeps for each what others
                 // free of its.
                 let bytes = vec![0; READ_AT_ONCE];
-                let read = tokio::task::spawn_blocking(move || contents.read(bytes, from));
-                let bytes = read.await.map_err(|error| {
-                    DataFusionError::Execution(format!("reading spilled rows: {error}"))
-                })??;
+                let reading = Arc::clone(&contents);
+                let read = tokio::task::spawn_blocking(move || reading.read(bytes, from));
+                let read = read
+                    .await
+                    .unwrap_or_else(|error| Err(contents.folder.unreadable(&error)));
+                let bytes = read.map_err(|error| DataFusionError::External(Box::new(error)))?;
                 let next = from + bytes.len() as u64;
                 Ok((!bytes.is_empty()).then_some((bytes, next)))
             }
@@ -226,6 +248,7 @@ mod tests {
     use futures::TryStreamExt as _;
 
     use super::*;
+    use crate::QueryError;
 
     fn names_in(folder: &std::path::Path) -> usize {
         std::fs::read_dir(folder).expect("a folder").count()
@@ -305,5 +328,25 @@ mod tests {
                 "{error:?}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_again_is_said_with_what_to_do() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = SpillFolder::new(Some(place.path().to_path_buf()), 1000);
+        let file = File::create(place.path().join("only-written")).expect("a file");
+        let file = Spilled(Arc::new(Contents {
+            file,
+            written: AtomicU64::new(0),
+            folder,
+        }));
+        let mut chunks = file.read_stream().expect("a stream");
+        let error = chunks.try_next().await.expect_err("it cannot be read");
+        let error = QueryError::from_engine(&error, 1000);
+        assert!(
+            error.to_string().contains("cannot be read again: Bad file"),
+            "{error}"
+        );
+        assert!(error.help().contains("TMPDIR"), "{}", error.help());
     }
 }

@@ -170,3 +170,25 @@ async fn sorts_of_several_times_the_memory_come_to_their_end() {
         assert_eq!(values(&warehouse, &sql).await, "1\n999999", "{memory} MiB");
     }
 }
+
+/// The rows are small, and what a join's condition makes of a usual batch of pairs would have 370 MB.
+#[tokio::test]
+async fn conditions_of_joins_make_texts_that_fit() {
+    let place = Place::new();
+    let warehouse = with_memory(&place, 64 * MIB).await;
+    let text = "x".repeat(40);
+    let rows = |count| format!("SELECT '{text}' || value AS a FROM generate_series(1, {count})");
+    let (left, right) = (rows(3), rows(8_000));
+    let named = ["l.a, r.a"; 500].join(", ");
+    let before = peak();
+    // Those whose numbers have five digits together.
+    let sql = format!(
+        "SELECT count(*) FROM ({left}) AS l JOIN ({right}) AS r \
+         ON length(concat({named})) >= 42500"
+    );
+    assert_eq!(values(&warehouse, &sql).await, "21003");
+    if let (Some(before), Some(peak)) = (before, peak()) {
+        let more = peak - before;
+        assert!(more < 256 * MIB, "{} MiB more than before", more / MIB);
+    }
+}
