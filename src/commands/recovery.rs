@@ -113,6 +113,12 @@ async fn publish(settings: &Settings, console: &Console) -> Vec<String> {
             run.short()
         ));
     }
+    for run in &recovered.empty {
+        console.note(&format!(
+            "note: run ..{} left no rows behind, so that there is nothing to publish",
+            run.short()
+        ));
+    }
     let failed = recovered.failed.iter();
     failed
         .map(|(folder, reason)| format!("{} is not published: {reason}", folder.display()))

@@ -1,26 +1,31 @@
-//! Sums, differences and products of integers that do not begin anew.
+//! Sums, differences, products and quotients that their types hold.
 //!
 //! The engine's `+`, `-` and `*` of integers begin anew at the other end of the type where a value passes
-//! one, and say nothing: the square of a latency of four seconds in nanoseconds passes BIGINT. Here that is
-//! an error.
+//! one, and say nothing: the square of a latency of four seconds in nanoseconds passes BIGINT. So does the
+//! `-` before the least integer. And decimals come to more digits than their type has, of which the last
+//! are left out where they are shown: a tenth of the number. Here these are errors.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Datum};
-use arrow::compute::kernels::numeric::{add, mul, sub};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::array::{Array, ArrayRef, AsArray as _, Datum};
+use arrow::compute::kernels::numeric::{add, div, mul, sub};
+use arrow::datatypes::{
+    DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, DecimalType as _, Field,
+    FieldRef, i256,
+};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
 use datafusion::common::utils::take_function_args;
-use datafusion::common::{DFSchema, Result, internal_err};
+use datafusion::common::{DFSchema, Result, ScalarValue, internal_datafusion_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable as _, LogicalPlan, Operator, ReturnFieldArgs,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
@@ -90,22 +95,30 @@ impl AnalyzerRule for CheckedArithmetic {
 }
 
 fn checked(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &expression else {
-        return Ok(Transformed::no(expression));
-    };
-    let Some(does) = Does::of(*op) else {
-        return Ok(Transformed::no(expression));
+    let (does, left, right) = match &expression {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match Does::of(*op) {
+            Some(does) => (does, left.as_ref().clone(), right.as_ref().clone()),
+            None => return Ok(Transformed::no(expression)),
+        },
+        Expr::Negative(of) => {
+            let kind = of.get_type(schema)?;
+            if !kind.is_signed_integer() {
+                return Ok(Transformed::no(expression));
+            }
+            let zero = lit(ScalarValue::new_zero(&kind)?);
+            (Does::Subtract, zero, of.as_ref().clone())
+        }
+        _ => return Ok(Transformed::no(expression)),
     };
     let types = (left.get_type(schema)?, right.get_type(schema)?);
-    if !types.0.is_integer() || types.0 != types.1 {
+    if does.gives(&types.0, &types.1)?.is_none() {
         return Ok(Transformed::no(expression));
     }
     let function = ScalarUDF::new_from_impl(Checked {
         does,
         signature: Signature::any(2, Volatility::Immutable),
     });
-    let arguments = vec![left.as_ref().clone(), right.as_ref().clone()];
-    let call = ScalarFunction::new_udf(Arc::new(function), arguments);
+    let call = ScalarFunction::new_udf(Arc::new(function), vec![left, right]);
     Ok(Transformed::yes(Expr::ScalarFunction(call)))
 }
 
@@ -115,6 +128,7 @@ enum Does {
     Add,
     Subtract,
     Multiply,
+    Divide,
 }
 
 type Kernel = fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>;
@@ -125,21 +139,68 @@ impl Does {
             Operator::Plus => Some(Self::Add),
             Operator::Minus => Some(Self::Subtract),
             Operator::Multiply => Some(Self::Multiply),
+            Operator::Divide => Some(Self::Divide),
             _ => None,
         }
     }
 
-    /// What computes it, and its sign.
-    fn known(self) -> (Kernel, &'static str) {
+    /// What computes it, and the operator.
+    fn known(self) -> (Kernel, Operator) {
         match self {
-            Self::Add => (add, "+"),
-            Self::Subtract => (sub, "-"),
-            Self::Multiply => (mul, "*"),
+            Self::Add => (add, Operator::Plus),
+            Self::Subtract => (sub, Operator::Minus),
+            Self::Multiply => (mul, Operator::Multiply),
+            Self::Divide => (div, Operator::Divide),
         }
+    }
+
+    /// What it gives of two types; nothing where the engine's own does as well.
+    fn gives(self, left: &DataType, right: &DataType) -> Result<Option<DataType>> {
+        if left.is_integer() && left == right && self != Self::Divide {
+            return Ok(Some(left.clone()));
+        }
+        if !is_decimal(left) || !is_decimal(right) {
+            return Ok(None);
+        }
+        let (_, operator) = self.known();
+        let given = BinaryTypeCoercer::new(left, &operator, right).get_result_type()?;
+        Ok(is_decimal(&given).then_some(given))
     }
 }
 
-/// An operator of two integers of one type, as a function.
+fn is_decimal(kind: &DataType) -> bool {
+    matches!(kind, DataType::Decimal128(..) | DataType::Decimal256(..))
+}
+
+/// The first of the values that has more digits than their type.
+fn too_long(values: &dyn Array) -> Option<String> {
+    match values.data_type() {
+        DataType::Decimal128(precision, scale) => {
+            let (precision, scale) = (*precision, *scale);
+            let mut values = values.as_primitive::<Decimal128Type>().iter().flatten();
+            let holds = |value| Decimal128Type::validate_decimal_precision(value, precision, scale);
+            let value = values.find(|value| holds(*value).is_err())?;
+            // Its own format shows no more digits than there may be.
+            let value = i256::from_i128(value);
+            Some(Decimal256Type::format_decimal(
+                value,
+                DECIMAL256_MAX_PRECISION,
+                scale,
+            ))
+        }
+        DataType::Decimal256(precision, scale) => {
+            let (precision, scale) = (*precision, *scale);
+            let mut values = values.as_primitive::<Decimal256Type>().iter().flatten();
+            let holds = |value| Decimal256Type::validate_decimal_precision(value, precision, scale);
+            values
+                .find(|value| holds(*value).is_err())
+                .map(|_| "a number".to_string())
+        }
+        _ => None,
+    }
+}
+
+/// An operator of two integers of one type, or of two decimals, as a function.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
     does: Does,
@@ -148,7 +209,12 @@ struct Checked {
 
 impl ScalarUDFImpl for Checked {
     fn name(&self) -> &'static str {
-        self.does.known().1
+        match self.does {
+            Does::Add => "+",
+            Does::Subtract => "-",
+            Does::Multiply => "*",
+            Does::Divide => "/",
+        }
     }
 
     fn display_name(&self, arguments: &[Expr]) -> Result<String> {
@@ -161,35 +227,45 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        let [left, _] = take_function_args(self.name(), types)?;
-        Ok(left.clone())
+        let [left, right] = take_function_args(self.name(), types)?;
+        let given = self.does.gives(left, right)?;
+        given.ok_or_else(|| internal_datafusion_err!("`{}` of {left} and {right}", self.name()))
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let [left, right] = take_function_args(self.name(), arguments.arg_fields)?;
         let nullable = left.is_nullable() || right.is_nullable();
-        let kind = left.data_type().clone();
+        let kind = self.return_type(&[left.data_type().clone(), right.data_type().clone()])?;
         Ok(Arc::new(Field::new(self.name(), kind, nullable)))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let kind = arguments.return_field.data_type().clone();
         let [left, right] = take_function_args(self.name(), arguments.args)?;
-        if left.data_type() != right.data_type() {
-            return internal_err!("`{}` of two types", self.name());
-        }
         let (kernel, _) = self.does.known();
-        apply(&left, &right, kernel).map_err(|error| match error {
+        let given = apply(&left, &right, kernel).map_err(|error| match error {
             DataFusionError::ArrowError(cause, at) => match *cause {
                 // It says the operands.
                 ArrowError::ArithmeticOverflow(said) => {
                     let operands = said.rsplit(": ").next().unwrap_or_default();
                     let what = format!("{operands} comes to a number");
-                    let kind = left.data_type();
+                    let kind = kind.clone();
                     DoesNotHold { what, kind }.into()
                 }
                 cause => DataFusionError::ArrowError(Box::new(cause), at),
             },
             other => other,
-        })
+        })?;
+        let too_long = match &given {
+            ColumnarValue::Array(values) => too_long(values),
+            ColumnarValue::Scalar(value) => too_long(&value.to_array()?),
+        };
+        match too_long {
+            Some(value) => {
+                let what = format!("`{}` of decimals comes to {value}", self.name());
+                Err(DoesNotHold { what, kind }.into())
+            }
+            None => Ok(given),
+        }
     }
 }

@@ -29,6 +29,7 @@ use crate::moments::{self, MomentsOfHours};
 use crate::sketches;
 use crate::small_files::Files;
 use crate::sorting::WithoutNulls;
+use crate::spans;
 use crate::spilling::{SpillFiles, SpillFolder};
 use crate::store::ReadOnlyStore;
 use crate::sums;
@@ -115,7 +116,9 @@ impl Engine {
         environment.register_object_store(storage.location().url(), Arc::new(store));
         let small = options.memory_limit / SMALL_FILES;
         let files = Files::of(storage, &environment, small);
-        let mut template = SessionStateBuilder::new_with_default_features()
+        let mut sessions = SessionStateBuilder::new_with_default_features();
+        spans::know(&mut sessions);
+        let mut template = sessions
             .with_config(config(options).with_extension(Arc::new(files)))
             .with_runtime_env(environment)
             .with_analyzer_rule(Arc::new(CheckedArithmetic))
@@ -212,8 +215,9 @@ pub(crate) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 /// of them would hold more than there is.
 const MERGED_AT_ONCE: usize = 8;
 
-/// One part in so many of a thread's memory is kept for a merge, unless the engine keeps less.
-const MERGES: usize = 16;
+/// One part in so many of a thread's memory is kept for the merge of each sort, unless the engine keeps
+/// less. An answer has some forty sorts, and sixteen of them may be asked for at once.
+const MERGES: usize = 1024;
 
 /// Keys of a join that are listed for the other side's files, in bytes.
 const KEYS_LISTED: usize = 4096;
@@ -229,7 +233,7 @@ fn config(options: &WarehouseOptions) -> SessionConfig {
     // Files are sorted by run, so that statistics alone leave out what one run, or a span of runs,
     // does not need; to decode columns only for rows that pass costs more than it saves then.
     config.options_mut().execution.parquet.pushdown_filters = false;
-    // What each part of a sort keeps for its merge; in little memory it would be most of it.
+    // What each part of a sort keeps for its merge, however little it sorts.
     let merge = options.memory_limit / MERGES / options.threads.max(1);
     let execution = &mut config.options_mut().execution;
     execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(merge);

@@ -42,6 +42,7 @@ mod sketches;
 mod small_files;
 mod snapshots;
 mod sorting;
+mod spans;
 mod spilling;
 pub mod statistics;
 mod stopping;

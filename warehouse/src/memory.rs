@@ -21,6 +21,11 @@ const SORT: &str = "ExternalSorter";
 /// room for keys of six times a row.
 const GATHERED: usize = 4;
 
+/// Whatever can spill may have one part in so many of all memory, while it is there: a plan for many
+/// threads has a thousand parts that could spill, of which most hold nothing, and a share of that many
+/// would not take one batch.
+const AT_LEAST: usize = 128;
+
 /// A pool that shares out its memory among what can spill.
 #[derive(Debug)]
 pub(crate) struct Shares {
@@ -58,6 +63,7 @@ impl Taken {
             true => share / GATHERED,
             false => share,
         };
+        let share = share.max(limit / AT_LEAST);
         free.min(share.saturating_sub(reservation.size()))
     }
 }
@@ -138,6 +144,21 @@ mod tests {
         MemoryConsumer::new(name)
             .with_can_spill(spills)
             .register(pool)
+    }
+
+    #[test]
+    fn whoever_holds_something_has_room_among_many_that_hold_nothing() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(Shares::of(1 << 20));
+        let others: Vec<_> = (0..1000)
+            .map(|at| reserve(&pool, &format!("RepartitionExec[{at}]"), true))
+            .collect();
+        let sort = reserve(&pool, "ExternalSorter[0]", true);
+        sort.try_grow(8 << 10).expect("a part of all");
+        assert!(sort.try_grow(1).is_err());
+        for other in others.iter().take(127) {
+            other.try_grow(8 << 10).expect("there is room");
+        }
+        assert!(others[127].try_grow(1).is_err(), "no more than there is");
     }
 
     #[test]

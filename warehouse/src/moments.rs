@@ -35,9 +35,14 @@ const DATE_PART: &str = "date_part";
 pub(crate) fn hasten(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for name in [DATE_TRUNC, DATE_PART] {
         let inner = registry.udf(name)?.as_ref().clone();
-        registry.register_udf(ScalarUDF::new_from_impl(InUtc { inner }).into())?;
+        registry.register_udf(in_utc(inner).into())?;
     }
     Ok(())
+}
+
+/// The function, made quick.
+pub(crate) fn in_utc(inner: ScalarUDF) -> ScalarUDF {
+    ScalarUDF::new_from_impl(InUtc { inner })
 }
 
 /// A function that takes moments in UTC for moments without a time zone: their hours and days are the

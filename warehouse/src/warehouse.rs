@@ -272,7 +272,9 @@ async fn run(
             Ok(batch) => gathered.and_then(|gathered| gathered.with(batch)),
             Err(_) => None,
         };
-        if sender.send(batch).await.is_err() {
+        // What failed may panic where it is asked again.
+        let failed = batch.is_err();
+        if sender.send(batch).await.is_err() || failed {
             return;
         }
     }

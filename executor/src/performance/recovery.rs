@@ -23,6 +23,8 @@ pub struct RecoverError {
 pub struct Recovered {
     /// Runs that are in the warehouse now, with their verdicts.
     pub published: Vec<(RunId, Verdict)>,
+    /// Runs of which there was nothing to publish, not even what was to be measured.
+    pub empty: Vec<RunId>,
     /// Spools that stay, and why.
     pub failed: Vec<(PathBuf, String)>,
 }
@@ -47,7 +49,8 @@ pub async fn recover(
     let mut recovered = Recovered::default();
     for folder in folders {
         match recover_one(&folder, &store).await {
-            Ok(Some(run)) => recovered.published.push(run),
+            Ok(Some(Found::Run(run, verdict))) => recovered.published.push((run, verdict)),
+            Ok(Some(Found::Nothing(run))) => recovered.empty.push(run),
             Ok(None) => {}
             Err(reason) => recovered.failed.push((folder, reason)),
         }
@@ -55,10 +58,15 @@ pub async fn recover(
     Ok(recovered)
 }
 
-async fn recover_one(
-    folder: &Path,
-    store: &WarehouseStore,
-) -> Result<Option<(RunId, Verdict)>, String> {
+/// What was in a spool that nobody works on.
+enum Found {
+    /// A run, which is in the warehouse now.
+    Run(RunId, Verdict),
+    /// No row at all; the spool is gone.
+    Nothing(RunId),
+}
+
+async fn recover_one(folder: &Path, store: &WarehouseStore) -> Result<Option<Found>, String> {
     let text = |error: SpoolError| chain(&error);
     let Some(mut spool) = Spool::take_over(folder).map_err(text)? else {
         return Ok(None);
@@ -87,11 +95,11 @@ async fn recover_one(
             // Nothing was measured, and nothing says what was to be.
             Err(SealError::NoRun) if contents.is_empty() => {
                 spool.remove().map_err(text)?;
-                return Ok(None);
+                return Ok(Some(Found::Nothing(run_id)));
             }
             Err(error) => return Err(chain(&error)),
         }
     }
     let published = publish(spool, store).await.map_err(|error| chain(&error))?;
-    Ok(Some((run_id, published.verdict)))
+    Ok(Some(Found::Run(run_id, published.verdict)))
 }

@@ -468,6 +468,7 @@ async fn a_spool_whose_first_row_cannot_be_read_stays() {
     std::fs::write(&segment, &whole[..whole.len() / 2]).expect("write");
     let recovered = recover(&root, &world.warehouse).await.expect("looked for");
     assert!(recovered.failed.is_empty(), "{recovered:?}");
+    assert_eq!(recovered.empty, [run_id]);
     assert_eq!(list(&root).expect("list").len(), 0);
 }
 

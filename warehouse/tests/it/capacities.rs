@@ -1,8 +1,10 @@
 //! What a model carries: capacity, answers, sizing.
 
+use futures::future::join_all;
 use plimsoll_ingest::{EnvelopeRow, RunId, RunRow, Timestamp, Verdict};
+use plimsoll_warehouse::WarehouseOptions;
 
-use crate::place::{Place, answer, envelope, failure, id, run};
+use crate::place::{Place, answer, envelope, failure, id, open, run};
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -270,4 +272,38 @@ async fn unknown_hardware_is_told_apart_by_where_it_serves() {
     let begin = "m at http://one:8000/v1 on hardware that is not known serves at least 16.0 good";
     assert!(said.contains(begin), "{said}");
     assert!(!said.contains("too much"), "{said}");
+}
+
+/// A plan for many threads has a thousand parts that sort or could spill, of which few hold rows; and
+/// several people may ask at once.
+#[tokio::test]
+async fn answers_of_few_runs_need_little_memory() {
+    let place = Place::new();
+    for (hours, peak) in [(9, 16.0), (8, 14.0), (7, 15.0)] {
+        place
+            .add(measured(id(ago(hours), hours as u8), Some(peak)))
+            .await;
+    }
+    let with_threads = async |threads| {
+        let options = WarehouseOptions {
+            memory_limit: 1 << 30,
+            threads,
+            ..WarehouseOptions::default()
+        };
+        open(&place.location, options).await
+    };
+    let rows = |from: &str, asked: i64| format!("SELECT count(*) > {asked} - {asked} FROM {from}");
+    let warehouse = with_threads(64).await;
+    for from in [
+        "answers",
+        "capacity",
+        "performance_summary",
+        "sizing('m', 100)",
+    ] {
+        assert_eq!(answer(&warehouse, &rows(from, 0)).await, "true", "{from}");
+    }
+    let warehouse = with_threads(2).await;
+    let statements: Vec<String> = (0..16).map(|asked| rows("answers", asked)).collect();
+    let answers = statements.iter().map(|sql| answer(&warehouse, sql));
+    assert_eq!(join_all(answers).await, ["true"; 16]);
 }

@@ -14,6 +14,7 @@ mod names;
 mod place;
 mod reading;
 mod sketches;
+mod spans;
 mod statistics;
 mod summaries;
 mod sums;

@@ -1,8 +1,11 @@
 //! Sums of integers and decimals, which do not begin anew where they pass their type.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use plimsoll_warehouse::QueryError;
 
-use crate::place::{Place, answer, failure};
+use crate::place::{EVERYTHING, Place, answer, failure};
 
 const MOST: &str = "9223372036854775807";
 
@@ -204,6 +207,14 @@ async fn arithmetic_of_integers_does_not_begin_anew() {
             "SELECT sum(x * x) OVER (ORDER BY x) FROM generate_series(4000000000, 4000000001) AS t(x)",
             "4000000000 * 4000000000 comes to a number, which BIGINT does not hold",
         ),
+        (
+            "SELECT -min(x) FROM (VALUES (-9223372036854775808), (1)) AS t(x)",
+            "0 - -9223372036854775808 comes to a number, which BIGINT does not hold",
+        ),
+        (
+            "SELECT -CAST(x AS INT) FROM (VALUES (-2147483648)) AS t(x)",
+            "0 - -2147483648 comes to a number, which INT does not hold",
+        ),
     ] {
         let error = failure(&warehouse, sql).await;
         assert!(
@@ -246,7 +257,79 @@ async fn arithmetic_of_integers_does_not_begin_anew() {
         ),
         ("SELECT CAST(4000000000 AS DOUBLE) * 4000000000", "1.6e19"),
         ("SELECT 1.5 * 2, 7 / 2, 7 % 4", "3.0,3,3"),
+        (
+            "SELECT -x, -(x * 1.5), -1, - -x FROM (VALUES (5)) AS t(x)",
+            "-5,-7.5,-1,5",
+        ),
     ] {
         assert_eq!(answer(&warehouse, sql).await, expected, "{sql}");
     }
+}
+
+/// More than 38 digits would be shown without the last of them.
+#[tokio::test]
+async fn arithmetic_of_decimals_keeps_all_digits() {
+    let warehouse = Place::new().open().await;
+    let of = |computed: &str, x: &str, y: &str| {
+        format!(
+            "SELECT {computed} FROM (VALUES (CAST('{x}' AS DECIMAL(38, 0)), CAST('{y}' AS DECIMAL(10, 5)))) AS t(x, y)"
+        )
+    };
+    let large = format!("6{}", "0".repeat(37));
+    for computed in [
+        "x + x",
+        "-x - x",
+        "x * CAST(2 AS DECIMAL(1, 0))",
+        "x / y",
+        "x + y",
+    ] {
+        let sql = of(computed, &large, "0.00025");
+        let error = failure(&warehouse, &sql).await;
+        assert!(
+            matches!(error, QueryError::DoesNotHold { .. }),
+            "{computed}: {error:?}"
+        );
+    }
+    let error = failure(&warehouse, &of("x + x", &large, "1")).await;
+    let twice = format!("12{}", "0".repeat(37));
+    assert_eq!(
+        error.to_string(),
+        format!("`+` of decimals comes to {twice}, which Decimal128(38, 0) does not hold")
+    );
+    for (computed, expected) in [
+        (
+            "x + y, x - y, x * y, x / y",
+            "7.50000,4.50000,9.00000,4.0000",
+        ),
+        (
+            "sum(x + x), arrow_typeof(sum(y * y))",
+            "12,\"Decimal128(31, 10)\"",
+        ),
+        ("x + NULL IS NULL, NULL - y IS NULL", "true,true"),
+    ] {
+        assert_eq!(
+            answer(&warehouse, &of(computed, "6", "1.5")).await,
+            expected,
+            "{computed}"
+        );
+    }
+}
+
+/// Nothing is asked for after an error: windows would panic.
+#[tokio::test]
+async fn a_window_whose_sum_passes_its_type_ends_with_that() {
+    let warehouse = Place::new().open().await;
+    let sql = "SELECT sum(x) OVER (ORDER BY i ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) \
+        FROM (VALUES (1, 1), (2, 2), (3, 9223372036854775807), (4, 7)) AS t(i, x)";
+    // A panic of a query's own thread is told, and nothing else shows it.
+    let panics = Arc::new(AtomicUsize::new(0));
+    let (seen, usual) = (Arc::clone(&panics), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        seen.fetch_add(1, Ordering::Relaxed);
+        usual(panic);
+    }));
+    let error = failure(&warehouse, sql).await;
+    assert!(matches!(error, QueryError::DoesNotHold { .. }), "{error:?}");
+    drop(warehouse);
+    assert_eq!(panics.load(Ordering::Relaxed), 0);
 }
