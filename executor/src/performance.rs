@@ -237,8 +237,12 @@ pub async fn run_job(
             // Nobody waits any more where the caller was dropped.
             sender.send(outcome).ok();
         });
-    thread.map_err(|error| generator(error.to_string()))?;
-    receiver
-        .await
-        .unwrap_or_else(|_| Err(generator("its thread ended early".to_string())))
+    let thread = thread.map_err(|error| generator(error.to_string()))?;
+    let outcome = receiver.await;
+    // It ends now; let go of meanwhile, it could take the process with it in glibc before 2.39.
+    let ended = thread.join();
+    match (outcome, ended) {
+        (Ok(outcome), Ok(())) => outcome,
+        _ => Err(generator("its thread ended early".to_string())),
+    }
 }

@@ -23,8 +23,7 @@ use crate::terminal::Console;
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = runtime::waiting()?;
     let done = runtime.block_on(unless_interrupted(work));
-    // A thread that reads a file cannot be stopped, and nobody waits for what it reads.
-    runtime.shutdown_background();
+    runtime::end(runtime);
     done
 }
 

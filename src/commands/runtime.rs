@@ -20,6 +20,14 @@ pub(crate) fn serving() -> Result<Runtime, Failure> {
     built(Builder::new_multi_thread())
 }
 
+/// Leaves a runtime to the end of the process, which is near. A thread that reads a file cannot be stopped,
+/// and nobody waits for what it reads. Nor does anybody let go of threads that are about to end: glibc before
+/// 2.39 then reads what such a thread has given back, and the process ends by SIGSEGV, once in some ten
+/// thousand times.
+pub(crate) fn end(runtime: Runtime) {
+    std::mem::forget(runtime);
+}
+
 fn built(mut builder: Builder) -> Result<Runtime, Failure> {
     builder.enable_all().build().map_err(|error| {
         Failure::failed(

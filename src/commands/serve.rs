@@ -44,7 +44,7 @@ pub(crate) fn execute(
     let runtime = runtime::serving()?;
     let served = runtime.block_on(serve(settings, console));
     // What is being published is safe in its spool, and the next start goes on with it.
-    runtime.shutdown_background();
+    runtime::end(runtime);
     served
 }
 

@@ -1,6 +1,8 @@
 //! The threads that plans run on, apart from those that serve people.
 
 use std::future::Future;
+use std::mem::{self, ManuallyDrop};
+use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -80,11 +82,19 @@ impl QueryRuntime {
 }
 
 impl Drop for QueryRuntime {
-    /// Does not wait: a thread may be inside an operator that does not yield,
-    /// and waiting is not allowed where async code drops this.
+    /// Does not wait: a thread may be inside an operator that does not yield, and waiting is not allowed
+    /// where async code drops this. Another thread does. Nobody lets go of threads that are about to end:
+    /// glibc before 2.39 then reads what such a thread has given back, and the process ends by SIGSEGV, once
+    /// in some ten thousand times.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // Left as it is where there is no thread to be had.
+            let runtime = ManuallyDrop::new(runtime);
+            let waits = thread::Builder::new().name(THREAD_NAME.to_string());
+            match waits.spawn(move || drop(ManuallyDrop::into_inner(runtime))) {
+                Ok(thread) => mem::forget(thread),
+                Err(error) => tracing::debug!(%error, "nobody waits for the threads of queries"),
+            }
         }
     }
 }

@@ -95,9 +95,9 @@ fn network() -> io::Result<Handle> {
         .thread_name("plimsoll-cloud")
         .enable_all()
         .build()?;
-    // Where another thread was quicker, no request was made on this one.
+    // Where another thread was quicker, no request is ever made on this one.
     if let Err(spare) = NETWORK.set(runtime) {
-        spare.shutdown_background();
+        std::mem::forget(spare);
     }
     Ok(NETWORK.wait().handle().clone())
 }
