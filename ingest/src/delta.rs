@@ -23,6 +23,9 @@ pub const SCHEMA_VERSION_PROPERTY: &str = "plimsoll.schema_version";
 /// How long the log remembers application transactions.
 const TRANSACTION_RETENTION: &str = "interval 30 days";
 
+/// The Delta protocol that readers have to know: every one does, and what is written stays readable by all.
+const READER_VERSION: i32 = 1;
+
 /// What can go wrong between here and a table.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
@@ -219,6 +222,14 @@ fn check_writable(
     let state = delta
         .snapshot()
         .map_err(|source| TableError::storage(table, warehouse, source))?;
+    let reads = state.protocol().min_reader_version();
+    if reads > READER_VERSION {
+        let what = format!(
+            "it asks for Delta's reader version {reads}, and Plimsoll reads {READER_VERSION}"
+        );
+        let help = "another tool changed the table: rewrite it there with that feature off";
+        return Err(unwritable(what, help));
+    }
     PROTOCOL.can_write_to(state).map_err(|error| {
         let help = "another tool changed the table: take that feature off with it";
         unwritable(error.to_string(), help)

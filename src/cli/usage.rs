@@ -29,6 +29,12 @@ pub(super) fn explain(error: &Error, root: &Command, arguments: &[OsString]) -> 
     let name = text(error, ContextKind::InvalidArg);
     let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
     match (error.kind(), name) {
+        (ErrorKind::UnknownArgument, Some(name)) if name.contains(char::is_whitespace) => {
+            Failure::usage(
+                format_args!("`{path}` takes what begins with `-` as a flag, and has no such"),
+                "write `--` before a statement that begins with a comment",
+            )
+        }
         (ErrorKind::UnknownArgument, Some(name)) if name.starts_with('-') => {
             let known = flags(root, command);
             let help = match nearest(&name, known.iter().map(String::as_str)) {
@@ -194,6 +200,17 @@ mod tests {
             "`--url` is given more than once",
             "`plimsoll run --help` lists what it takes",
         );
+    }
+
+    #[test]
+    fn a_statement_that_begins_with_a_comment_is_told_from_a_flag() {
+        let line = ["plimsoll", "sql", "-- of today\nselect 1"].map(OsString::from);
+        let failure = parse(line).expect_err("no flag is like that");
+        let lines = "error: `plimsoll sql` takes what begins with `-` as a flag, and has no such\n\
+                     help:  write `--` before a statement that begins with a comment";
+        assert_eq!(failure.lines().as_deref(), Some(lines));
+        let line = ["plimsoll", "sql", "--", "-- of today\nselect 1"].map(OsString::from);
+        parse(line).expect("a statement");
     }
 
     #[test]

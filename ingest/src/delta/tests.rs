@@ -118,6 +118,34 @@ async fn a_table_of_an_earlier_release_is_widened_and_that_release_goes_on() {
     assert_eq!(twice.version(), Some(2), "it is widened once");
 }
 
+/// What could not be read again is not written either: the run waits in its spool.
+#[tokio::test]
+async fn a_table_that_asks_more_of_readers_takes_no_rows() {
+    let (_folder, store) = place();
+    let schema: StructType = Table::Runs
+        .arrow_schema()
+        .as_ref()
+        .try_into_kernel()
+        .expect("a schema");
+    CreateBuilder::new()
+        .with_log_store(store.log_of(Table::Runs))
+        .with_columns(schema.fields().cloned())
+        .with_configuration([("delta.enableDeletionVectors", Some("true"))])
+        .await
+        .expect("a table");
+    let error = open_or_create(&store, Table::Runs)
+        .await
+        .expect_err("it cannot be read");
+    let TableError::Unwritable { what, help, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(
+        what,
+        "it asks for Delta's reader version 3, and Plimsoll reads 1"
+    );
+    assert!(help.contains("that feature off"), "{help}");
+}
+
 #[tokio::test]
 async fn columns_of_a_later_release_are_left_alone() {
     let (_folder, store) = place();

@@ -15,9 +15,9 @@ table_row! {
         date: Date,
         /// End of the second, in ns since the run's start.
         at_ns: i64,
-        /// Arrivals scheduled in the second.
+        /// Arrivals scheduled in the second; the probe is none.
         offered: i64,
-        /// Requests that ended ok in the second.
+        /// Requests that ended ok in the second, the probe too.
         completed: i64,
         /// Of these, good ones.
         good: i64,
