@@ -18,6 +18,11 @@ pub(super) fn is_text(error: &Error) -> bool {
     )
 }
 
+/// Whether what the command is given may be a statement.
+fn takes_sql(command: Option<&Command>) -> bool {
+    command.is_some_and(|command| command.get_name() == "sql")
+}
+
 /// What is wrong, and the nearest thing that would be right.
 pub(super) fn explain(error: &Error, root: &Command, arguments: &[OsString]) -> Failure {
     let command = meant(root, arguments);
@@ -29,7 +34,9 @@ pub(super) fn explain(error: &Error, root: &Command, arguments: &[OsString]) -> 
     let name = text(error, ContextKind::InvalidArg);
     let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
     match (error.kind(), name) {
-        (ErrorKind::UnknownArgument, Some(name)) if name.contains(char::is_whitespace) => {
+        (ErrorKind::UnknownArgument, Some(name))
+            if takes_sql(command) && name.contains(char::is_whitespace) =>
+        {
             Failure::usage(
                 format_args!("`{path}` takes what begins with `-` as a flag, and has no such"),
                 "write `--` before a statement that begins with a comment",
@@ -211,6 +218,15 @@ mod tests {
         assert_eq!(failure.lines().as_deref(), Some(lines));
         let line = ["plimsoll", "sql", "--", "-- of today\nselect 1"].map(OsString::from);
         parse(line).expect("a statement");
+
+        // Elsewhere it is a flag whose quotes are in the wrong place.
+        let line = ["plimsoll", "run", "--model llama"].map(OsString::from);
+        let lines = parse(line).expect_err("no flag is like that").lines();
+        let lines = lines.expect("two lines");
+        assert!(
+            lines.contains("--model") && !lines.contains("statement"),
+            "{lines}"
+        );
     }
 
     #[test]
