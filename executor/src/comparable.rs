@@ -65,6 +65,11 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
+/// SHA-256 of bytes, as [`hex`].
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Bytes as small hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);

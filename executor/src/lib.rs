@@ -6,9 +6,14 @@
 //!
 //! Start at [`performance`] for how a run goes, and at [`load`] for the load
 //! generator; [`simulate`] is the server with a known truth by which the
-//! instruments are calibrated.
+//! instruments are calibrated. Jobs that outlive a process go by [`dispatch`]
+//! into the [`control`] store, and from there to a [`worker`].
 
+pub mod bookkeeping;
 pub mod comparable;
+pub mod control;
+pub mod dispatch;
+pub mod job_spec;
 pub mod load;
 pub mod performance;
 pub mod simulate;
@@ -16,3 +21,4 @@ pub mod slo;
 pub(crate) mod spelling;
 pub mod timer;
 pub mod verdict;
+pub mod worker;

@@ -2,8 +2,10 @@
 //!
 //! [`run_job`] asks the subject whether it answers, then runs each profile:
 //! spool, probe, stages, seal, publish. Whatever ends a run, what was measured
-//! is sealed and published with a verdict that says so. [`recover`] does the
-//! rest for runs whose process died.
+//! is sealed and published with a verdict that says so. [`run_task`] does the
+//! same for one task of a job that was leased, and [`end_task`] says that there
+//! is no measurement of it. [`recover`] does the rest for runs whose process
+//! died.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,11 +15,14 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{oneshot, watch};
 
 mod columns;
+mod drafts;
 mod job;
 mod measure;
+mod place;
 mod recovery;
 mod seal;
 mod subject;
+mod task;
 mod unfinished;
 
 pub use crate::load::endpoint::{ApiKey, Endpoint, EndpointError};
@@ -25,15 +30,29 @@ pub use crate::load::live::{LiveSnapshot, Progress};
 pub use crate::load::stop::{Brake, StopSignal};
 pub use recovery::{RecoverError, Recovered, recover};
 pub use subject::SubjectError;
+pub use task::{TaskRequest, TaskRight, Unmeasured, end_task, run_task};
+
+use place::Place;
 
 use crate::load::abort::AbortRules;
 use crate::load::profile::Profile;
 use crate::load::stamped::Stamping;
 use crate::slo::Slo;
 
-/// What is to be measured: one endpoint, by one or more profiles in this order.
+/// A job of this process alone: one endpoint, by one or more suites in this order.
 #[derive(Debug, Clone)]
 pub struct JobRequest {
+    /// What is measured.
+    pub target: Target,
+    /// Who asks for it.
+    pub origin: Origin,
+    /// How it is measured; `run` asks the same SLO of all.
+    pub suites: Vec<PerformanceSuite>,
+}
+
+/// The server and the model that are measured.
+#[derive(Debug, Clone)]
+pub struct Target {
     /// The endpoint that serves the model.
     pub endpoint: Endpoint,
     /// Name of the environment variable that the endpoint's API key came from, never the key;
@@ -41,20 +60,36 @@ pub struct JobRequest {
     pub api_key_env: Option<String>,
     /// The model, as requests name it.
     pub model: String,
-    /// The profiles, their settings resolved.
-    pub profiles: Vec<Profile>,
-    /// What is demanded of each.
-    pub slo: Slo,
-    /// When to end a run early.
-    pub abort: AbortRules,
+    /// Its revision; `None` where nobody said.
+    pub revision: Option<String>,
+    /// Who takes the receive times.
+    pub stamping: Stamping,
+}
+
+/// Who asks for a measurement, and why.
+#[derive(Debug, Clone)]
+pub struct Origin {
     /// Labels of the runs.
     pub labels: BTreeMap<String, String>,
     /// Who asks.
     pub triggered_by: String,
     /// What asks.
     pub trigger: Trigger,
-    /// Who takes the receive times.
-    pub stamping: Stamping,
+    /// The schedule that asks.
+    pub schedule_id: Option<String>,
+    /// The trace that the runs belong to.
+    pub trace_id: Option<String>,
+}
+
+/// One way of measuring.
+#[derive(Debug, Clone)]
+pub struct PerformanceSuite {
+    /// The profile, its settings resolved.
+    pub profile: Profile,
+    /// What is demanded.
+    pub slo: Slo,
+    /// When to end the run early.
+    pub abort: AbortRules,
 }
 
 /// One run of a job, as it ended.
@@ -206,9 +241,30 @@ pub async fn run_job(
     progress: watch::Sender<Progress>,
     stop: StopSignal,
 ) -> Result<JobOutcome, JobError> {
+    let (warehouse, spool_root) = (warehouse.clone(), spool_root.to_path_buf());
+    on_own_thread(async move || {
+        let job = job::Job {
+            request: job,
+            queued_at: Timestamp::now(),
+            place: Place {
+                warehouse,
+                spool_root,
+                progress,
+                stop,
+                sockets: sockets(),
+            },
+        };
+        job.run().await
+    })
+    .await
+}
+
+/// Does work on a thread of its own with a runtime of its own.
+async fn on_own_thread<T: Send + 'static>(
+    work: impl AsyncFnOnce() -> Result<T, JobError> + Send + 'static,
+) -> Result<T, JobError> {
     let generator = |reason: String| JobError::Generator { reason };
     let (sender, receiver) = oneshot::channel();
-    let (warehouse, spool_root) = (warehouse.clone(), spool_root.to_path_buf());
     let thread = std::thread::Builder::new()
         .name("load".to_string())
         .spawn(move || {
@@ -216,20 +272,7 @@ pub async fn run_job(
                 .enable_all()
                 .build_local(LocalOptions::default());
             let outcome = match runtime {
-                Ok(runtime) => {
-                    let queued_at = Timestamp::now();
-                    let sockets = sockets();
-                    let job = job::Job {
-                        request: job,
-                        warehouse,
-                        spool_root,
-                        progress,
-                        stop,
-                        queued_at,
-                        sockets,
-                    };
-                    runtime.block_on(job.run())
-                }
+                Ok(runtime) => runtime.block_on(work()),
                 Err(error) => Err(JobError::Generator {
                     reason: error.to_string(),
                 }),

@@ -13,9 +13,12 @@ use deltalake_core::{DeltaTable, DeltaTableError};
 mod jobs;
 mod merge;
 mod questions;
+mod tasks;
 
+pub use jobs::publish_job;
 pub use merge::MergeError;
 use questions::text;
+pub use tasks::{TaskRun, count_runs, run_that_ended, verdict_of};
 
 use crate::append::{Appender, transaction};
 use crate::contract::Checker;

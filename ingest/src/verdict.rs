@@ -1,9 +1,6 @@
 //! What a run says in the end.
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::vocabulary::{UnknownWord, words};
+use crate::vocabulary::words;
 
 words! {
     /// The judgement of a run, a task or a job, ordered from best to worst.

@@ -1,8 +1,5 @@
 //! Closed sets of words that columns hold as text.
 
-use std::fmt;
-use std::str::FromStr;
-
 /// A word that is not one of a closed set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is no {set}; it is one of {allowed}")]
@@ -15,6 +12,8 @@ pub struct UnknownWord {
     pub allowed: String,
 }
 
+/// Makes an enum of a closed set of words: its words in order, and their texts.
+#[macro_export]
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $set:literal { $($(#[$word_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -31,19 +30,19 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.pad(self.as_str())
             }
         }
 
-        impl FromStr for $name {
-            type Err = UnknownWord;
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::vocabulary::UnknownWord;
 
-            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+            fn from_str(word: &str) -> Result<Self, $crate::vocabulary::UnknownWord> {
                 match word {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(UnknownWord {
+                    _ => Err($crate::vocabulary::UnknownWord {
                         word: word.to_string(),
                         set: $set,
                         allowed: [$($word),+].join(", "),
@@ -52,21 +51,24 @@ macro_rules! words {
             }
         }
 
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl $crate::vocabulary::serde::Serialize for $name {
+            fn serialize<S: $crate::vocabulary::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
             }
         }
 
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        impl<'de> $crate::vocabulary::serde::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::vocabulary::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let word = String::deserialize(deserializer)?;
-                word.parse().map_err(serde::de::Error::custom)
+                word.parse().map_err($crate::vocabulary::serde::de::Error::custom)
             }
         }
     };
 }
-pub(crate) use words;
+pub use words;
+
+#[doc(hidden)]
+pub use serde;
 
 words! {
     /// What part of a run a stage, or a request, belongs to.

@@ -71,7 +71,11 @@ async fn measure(
     recover(settings, console).await;
     let (sender, progress) = watch::channel(Progress::Probing);
     let stop = StopSignal::default();
-    let subject = format!("{}  at {}", request.model, request.endpoint.url());
+    let subject = format!(
+        "{}  at {}",
+        request.target.model,
+        request.target.endpoint.url()
+    );
     let painter = Painter::start(console, subject, progress);
     let job = run_job(
         request,

@@ -8,7 +8,10 @@ use clap::Args;
 use plimsoll_executor::load::abort::AbortRules;
 use plimsoll_executor::load::profile::{Overrides, Profile};
 use plimsoll_executor::load::stamped::Stamping;
-use plimsoll_executor::performance::{Endpoint, JobRequest, fresh_seed};
+use plimsoll_executor::performance::{
+    Endpoint, JobRequest, Origin, PerformanceSuite, Target, fresh_seed,
+};
+use plimsoll_executor::slo::Slo;
 use plimsoll_ingest::Trigger;
 use plimsoll_query_api::report::with_flags;
 
@@ -125,19 +128,30 @@ fn tell_parts(
 
 fn request(model: &SimulatedModel, profiles: Vec<Profile>) -> Result<JobRequest, Failure> {
     let defect = "please report this as a bug";
-    Ok(JobRequest {
-        endpoint: Endpoint::new(&model.url(), None).map_err(|e| Failure::failed(e, defect))?,
-        api_key_env: None,
-        model: model.name().to_owned(),
-        profiles,
-        slo: SLO
-            .parse()
-            .map_err(|error| Failure::failed(error, defect))?,
+    let slo: Slo = SLO
+        .parse()
+        .map_err(|error| Failure::failed(error, defect))?;
+    let suites = profiles.into_iter().map(|profile| PerformanceSuite {
+        profile,
+        slo: slo.clone(),
         abort: AbortRules::default(),
-        labels: [("from".to_owned(), "quickstart".to_owned())].into(),
-        triggered_by: user(&|variable| std::env::var(variable).ok()),
-        trigger: Trigger::Manual,
-        stamping: Stamping::default(),
+    });
+    Ok(JobRequest {
+        target: Target {
+            endpoint: Endpoint::new(&model.url(), None).map_err(|e| Failure::failed(e, defect))?,
+            api_key_env: None,
+            model: model.name().to_owned(),
+            revision: None,
+            stamping: Stamping::default(),
+        },
+        origin: Origin {
+            labels: [("from".to_owned(), "quickstart".to_owned())].into(),
+            triggered_by: user(&|variable| std::env::var(variable).ok()),
+            trigger: Trigger::Manual,
+            schedule_id: None,
+            trace_id: None,
+        },
+        suites: suites.collect(),
     })
 }
 

@@ -9,7 +9,9 @@ use clap::{Args, ValueEnum};
 use plimsoll_executor::load::abort::{AbortRuleError, AbortRules};
 use plimsoll_executor::load::profile::{Overrides, Profile};
 use plimsoll_executor::load::stamped::Stamping;
-use plimsoll_executor::performance::{ApiKey, Endpoint, EndpointError, JobRequest, fresh_seed};
+use plimsoll_executor::performance::{
+    ApiKey, Endpoint, EndpointError, JobRequest, Origin, PerformanceSuite, Target, fresh_seed,
+};
 use plimsoll_executor::slo::{Slo, SloError};
 use plimsoll_ingest::Trigger;
 
@@ -137,20 +139,30 @@ impl RunArgs {
             .map(|name| Profile::load(name, &overrides, seed).map_err(|error| unusable(&error)))
             .collect::<Result<_, _>>()?;
         let profiles = Profile::with_seeds_apart(profiles);
-        Ok(JobRequest {
-            endpoint,
-            api_key_env: self.api_key_env.clone(),
-            model: self.model.clone(),
-            profiles,
+        let suites = profiles.into_iter().map(|profile| PerformanceSuite {
+            profile,
             slo: self.slo.clone().unwrap_or_default(),
             abort: self.abort_if.unwrap_or_default(),
-            labels: labels::parse(&self.labels)?,
-            triggered_by: user(environment),
-            trigger: Trigger::Manual,
-            stamping: match self.timestamps {
-                Timestamps::Kernel => Stamping::Kernel,
-                Timestamps::User => Stamping::User,
+        });
+        Ok(JobRequest {
+            target: Target {
+                endpoint,
+                api_key_env: self.api_key_env.clone(),
+                model: self.model.clone(),
+                revision: None,
+                stamping: match self.timestamps {
+                    Timestamps::Kernel => Stamping::Kernel,
+                    Timestamps::User => Stamping::User,
+                },
             },
+            origin: Origin {
+                labels: labels::parse(&self.labels)?,
+                triggered_by: user(environment),
+                trigger: Trigger::Manual,
+                schedule_id: None,
+                trace_id: None,
+            },
+            suites: suites.collect(),
         })
     }
 
@@ -267,6 +279,11 @@ mod tests {
         arguments(rest).job(&environment)
     }
 
+    fn names(job: &JobRequest) -> Vec<&str> {
+        let suites = job.suites.iter();
+        suites.map(|suite| suite.profile.name()).collect()
+    }
+
     fn check_refused(rest: &[&str], error: &str, help: &str) {
         let failure = job(rest).expect_err(error);
         assert_eq!(failure.exit(), Exit::Usage, "{rest:?}");
@@ -277,19 +294,16 @@ mod tests {
     #[test]
     fn nothing_asked_is_a_smoke_run_with_the_usual_slo() {
         let job = job(&[]).expect("a job");
-        assert_eq!(job.endpoint.url(), "http://gpu7:8000/v1");
-        assert_eq!(job.model, "llama");
+        assert_eq!(job.target.endpoint.url(), "http://gpu7:8000/v1");
+        assert_eq!(job.target.model, "llama");
+        assert_eq!(names(&job), ["smoke"]);
+        assert_eq!(job.suites[0].slo, Slo::default());
+        assert!(job.suites[0].abort.is_empty());
         assert_eq!(
-            job.profiles.iter().map(Profile::name).collect::<Vec<_>>(),
-            ["smoke"]
-        );
-        assert_eq!(job.slo, Slo::default());
-        assert!(job.abort.is_empty());
-        assert_eq!(
-            (job.triggered_by.as_str(), job.trigger),
+            (job.origin.triggered_by.as_str(), job.origin.trigger),
             ("ada", Trigger::Manual)
         );
-        assert_eq!(job.stamping, Stamping::Kernel);
+        assert_eq!(job.target.stamping, Stamping::Kernel);
     }
 
     #[test]
@@ -323,12 +337,9 @@ mod tests {
             "user",
         ])
         .expect("a job");
-        assert_eq!(
-            job.profiles.iter().map(Profile::name).collect::<Vec<_>>(),
-            ["step", "stability"]
-        );
-        for (profile, seed) in job.profiles.iter().zip(7..) {
-            let settings = profile.effective_settings();
+        assert_eq!(names(&job), ["step", "stability"]);
+        for (suite, seed) in job.suites.iter().zip(7..) {
+            let settings = suite.profile.effective_settings();
             assert_eq!(settings["rate"].as_f64(), Some(2.0), "{settings}");
             assert_eq!(settings["duration"], "12s");
             assert_eq!(settings["warm_up"], "3s");
@@ -337,12 +348,12 @@ mod tests {
             assert_eq!(settings["workload"]["output_tokens"], 20);
         }
         assert_eq!(
-            job.slo.to_string(),
+            job.suites[0].slo.to_string(),
             "ttft_p99=500ms,error_rate=1%,demand=10"
         );
-        assert!(!job.abort.is_empty());
-        assert_eq!(job.labels["team"], "inference");
-        assert_eq!(job.stamping, Stamping::User);
+        assert!(!job.suites[0].abort.is_empty());
+        assert_eq!(job.origin.labels["team"], "inference");
+        assert_eq!(job.target.stamping, Stamping::User);
         assert!(
             !format!("{job:?}").contains("sk-secret"),
             "the key is never printed"
@@ -352,7 +363,7 @@ mod tests {
     #[test]
     fn closed_loops_take_their_own_flags() {
         let job = job(&["--profile", "max_throughput", "--set", "concurrency=[1,2]"]);
-        let settings = job.expect("a job").profiles[0].effective_settings();
+        let settings = job.expect("a job").suites[0].profile.effective_settings();
         assert_eq!(settings["concurrency"], serde_json::json!([1, 2]));
     }
 

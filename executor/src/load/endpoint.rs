@@ -151,6 +151,11 @@ impl Endpoint {
         self.url.as_str().trim_end_matches('/')
     }
 
+    /// Scheme, host and port: what answers, whatever the path.
+    pub fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
     /// The full URL of a path below the base, for messages.
     pub fn full_url(&self, path: &str) -> String {
         format!("{}{path}", self.url())

@@ -4,31 +4,23 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use plimsoll_ingest::spool::{Manifest, Spool, SpoolError, Tag};
+use plimsoll_ingest::spool::{Spool, SpoolError};
 use plimsoll_ingest::storage::chain;
-use plimsoll_ingest::{
-    EnvelopeRow, JobId, JobRow, RunId, RunRow, Table, TableRow, TaskId, Timestamp, Verdict,
-};
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use plimsoll_ingest::{JobId, RunId, RunRow, TaskId, Timestamp, Verdict};
+use serde_json::Value;
 
-use super::job::Job;
 use super::seal::{FinishedAt, JobEnd, RunEnd, seal};
 use super::subject::{self, Subject, SubjectError};
-use super::{Brake, JobError, Progress};
-use crate::comparable::{Question, canonical_json, comparable_key, hex};
+use super::{Brake, JobError, Origin, PerformanceSuite, Place, Progress, Target, TaskRight};
 use crate::load::chat::{ChatOptions, EndOfSequence, UsageReport};
 use crate::load::client::Client;
 use crate::load::clock::RunClock;
 use crate::load::drive::{Generator, HeldUp, Outside, RequestShape};
-use crate::load::profile::{IgnoreEos, Profile};
+use crate::load::profile::IgnoreEos;
 use crate::load::recorder::Recorder;
-use crate::load::stamped::Stamping;
 use crate::timer::PreciseTimer;
 use crate::verdict::Ending;
 
-/// Version of what is written into `runs` and the envelope.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Output tokens that a probe asks for: enough that most models have begun to say something.
 const PROBE_TOKENS: u32 = 16;
 /// Requests in flight past which arrivals are missed: each needs a socket.
@@ -38,16 +30,38 @@ const HEEDS_IGNORE_EOS: [&str; 4] = ["vllm", "sglang", "llamacpp", "llama.cpp"];
 
 /// A run that is to be made.
 pub(super) struct Measurement<'a> {
-    pub(super) job: &'a Job,
+    pub(super) place: &'a Place,
+    pub(super) target: &'a Target,
+    pub(super) origin: &'a Origin,
+    pub(super) suite: &'a PerformanceSuite,
+    pub(super) standing: Standing,
+}
+
+/// What a run belongs to.
+pub(super) enum Standing {
+    /// A job of this process alone; each of its runs is a task that nobody else takes up.
+    OwnJob(Box<OwnJob>),
+    /// A task that was leased.
+    Task(TaskRight),
+}
+
+/// The job that a run of this process alone belongs to, as it stands.
+pub(super) struct OwnJob {
     pub(super) job_id: JobId,
+    pub(super) queued_at: Timestamp,
     /// When the job's first run began; `None` if that is this one.
-    pub(super) job_started_at: Option<Timestamp>,
-    pub(super) profile: &'a Profile,
-    pub(super) addresses: &'a [SocketAddr],
-    pub(super) subject: &'a Subject,
+    pub(super) started_at: Option<Timestamp>,
+    /// What was asked for, as `jobs.spec` has it.
+    pub(super) spec: Value,
     /// Verdicts of the job's earlier runs.
     pub(super) earlier: Vec<Verdict>,
     pub(super) is_last: bool,
+}
+
+/// The server that a run measures, as it was found.
+pub(super) struct Found<'a> {
+    pub(super) addresses: &'a [SocketAddr],
+    pub(super) subject: &'a Subject,
 }
 
 /// A run that has ended and is sealed.
@@ -61,40 +75,35 @@ pub(super) struct Stopped {
 }
 
 impl Measurement<'_> {
-    pub(super) async fn run(self) -> Result<Stopped, JobError> {
-        let started_at = Timestamp::now();
+    pub(super) async fn run(self, found: Found<'_>) -> Result<Stopped, JobError> {
         let clock = Rc::new(RunClock::start());
-        let run_id = RunId::new(started_at);
-        let task_id = TaskId::new(started_at);
-        let drafts = self.drafts(run_id, task_id, &clock);
-        let spool = self
-            .begin_spool(run_id, task_id, &drafts)
-            .map_err(|error| self.spool_error(&error))?;
+        let (run_id, spool, draft) = self.begin(&clock, found.subject.engine.as_deref())?;
         let recorder = Recorder::start(spool, run_id).map_err(generator_error)?;
         let timer = PreciseTimer::start().map_err(generator_error)?;
-        let request = &self.job.request;
+        let target = self.target;
         let client = Client::new(
-            request.endpoint.clone(),
-            self.addresses.to_vec(),
-            request.stamping,
+            target.endpoint.clone(),
+            found.addresses.to_vec(),
+            target.stamping,
             clock.clone(),
         );
-        let settings = *self.profile.request();
+        let profile = &self.suite.profile;
+        let settings = *profile.request();
         let shape = RequestShape {
             run_id,
-            model: request.model.clone(),
-            options: self.options(),
+            model: target.model.clone(),
+            options: self.options(found.subject),
             timeout: settings.timeout,
-            slo: request.slo.clone(),
+            slo: self.suite.slo.clone(),
         };
         let outside = Outside {
-            profile: self.profile.name().to_string(),
-            steady_stages: self.profile.steady_stages(),
-            expected: self.profile.expected_duration(),
-            progress: self.job.progress.clone(),
-            stop: self.job.stop.clone(),
-            abort: request.abort,
-            in_flight_limit: IN_FLIGHT_LIMIT.min(self.job.sockets),
+            profile: profile.name().to_string(),
+            steady_stages: profile.steady_stages(),
+            expected: profile.expected_duration(),
+            progress: self.place.progress.clone(),
+            stop: self.place.stop.clone(),
+            abort: self.suite.abort,
+            in_flight_limit: IN_FLIGHT_LIMIT.min(self.place.sockets),
         };
         let mut generator = Generator::new(
             Rc::new(client),
@@ -104,27 +113,56 @@ impl Measurement<'_> {
             outside,
             recorder,
         );
-        self.job.progress.send_replace(Progress::Probing);
-        let failure = match self.job.stop.brake() {
+        self.place.progress.send_replace(Progress::Probing);
+        let failure = match self.place.stop.brake() {
             // Stopped while the job's run before was written: this one is its end, and says so.
             Brake::Stopped { .. } => None,
-            _ => self.probe(&mut generator, settings.timeout).await,
+            _ => {
+                self.probe(&mut generator, settings.timeout, found.subject)
+                    .await
+            }
         };
-        let ending = match (&failure, self.job.stop.brake()) {
+        let ending = match (&failure, self.place.stop.brake()) {
             (_, Brake::Stopped { by }) => Ending::Stopped(by),
             (Some(failure), _) => Ending::Failed(failure.to_string()),
             (None, _) => {
-                self.job.progress.send_replace(Progress::Serving {
-                    engine: self.subject.engine.clone(),
-                    models: self.subject.models.clone(),
-                    profile: self.profile.name().to_string(),
-                    stages: self.profile.steady_stages(),
-                    expected: self.profile.expected_duration(),
+                self.place.progress.send_replace(Progress::Serving {
+                    engine: found.subject.engine.clone(),
+                    models: found.subject.models.clone(),
+                    profile: profile.name().to_string(),
+                    stages: profile.steady_stages(),
+                    expected: profile.expected_duration(),
                 });
-                generator.run(&self.profile.plan()).await
+                generator.run(&profile.plan()).await
             }
         };
-        Ok(self.close(generator, ending, failure, &clock, drafts.run))
+        Ok(self.close(generator, ending, failure, &clock, draft))
+    }
+
+    /// Ends without a request: what there is to say is why.
+    pub(super) fn end_unmeasured(self, ending: Ending) -> Result<Stopped, JobError> {
+        let clock = RunClock::start();
+        let (_, spool, draft) = self.begin(&clock, None)?;
+        let end = self.end(ending, None);
+        Ok(sealed(spool, end, draft, None))
+    }
+
+    /// Begins the spool with the rows that are known by now.
+    fn begin(
+        &self,
+        clock: &RunClock,
+        engine: Option<&str>,
+    ) -> Result<(RunId, Spool, RunRow), JobError> {
+        let started_at = Timestamp::now();
+        let run_id = RunId::new(started_at);
+        let task_id = match &self.standing {
+            Standing::OwnJob(_) => TaskId::new(started_at),
+            Standing::Task(right) => right.task_id,
+        };
+        let drafts = self.drafts(run_id, task_id, clock, engine);
+        let spool = self.begin_spool(run_id, task_id, &drafts);
+        let spool = spool.map_err(|error| self.spool_error(&error))?;
+        Ok((run_id, spool, drafts.run))
     }
 
     fn close(
@@ -137,7 +175,7 @@ impl Measurement<'_> {
     ) -> Stopped {
         let held_back = generator.held_back();
         let held_up = generator.held_up().cloned();
-        let (mut spool, recorded) = generator.into_recorder().finish();
+        let (spool, recorded) = generator.into_recorder().finish();
         let ending = match recorded {
             Ok(()) => ending,
             Err(error) => Ending::Incomplete(error.to_string()),
@@ -155,51 +193,38 @@ impl Measurement<'_> {
             format!("the generator stood still for {time:.2} s of the {of:.1} s of stage {stage}")
         });
         let environment_change = clock_set.or(held_back).or(held_up);
-        let job = match self.is_last || ends_job {
-            true => JobEnd::After(&self.earlier),
-            false => JobEnd::GoesOn,
+        let end = self.end(ending, environment_change);
+        let stopped = sealed(spool, end, draft, failure);
+        Stopped {
+            ends_job: ends_job || stopped.ends_job,
+            ..stopped
+        }
+    }
+
+    fn end(&self, ending: Ending, environment_change: Option<String>) -> RunEnd<'_> {
+        let ends_job = ending != Ending::Finished;
+        let job = match &self.standing {
+            Standing::OwnJob(job) if job.is_last || ends_job => JobEnd::After(&job.earlier),
+            Standing::OwnJob(_) | Standing::Task(_) => JobEnd::GoesOn,
         };
-        let end = RunEnd {
+        RunEnd {
             ending,
             environment_change,
             finished_at: FinishedAt::Moment(Timestamp::now()),
             job,
-        };
-        match seal(&mut spool, end) {
-            Ok(run) => Stopped {
-                spool: Ok(spool),
-                run,
-                failure,
-                ends_job,
-            },
-            Err(error) => {
-                let folder = spool.folder().display().to_string();
-                let reason = format!("{}; what was measured stays in {folder}", chain(&error));
-                Stopped {
-                    spool: Err(reason),
-                    run: draft,
-                    failure,
-                    ends_job: true,
-                }
-            }
         }
     }
 
     fn spool_error(&self, error: &SpoolError) -> JobError {
         JobError::Spool {
-            path: self.job.spool_root.clone(),
+            path: self.place.spool_root.clone(),
             reason: chain(error),
         }
     }
 
-    fn options(&self) -> ChatOptions {
-        let settings = self.profile.request();
-        let engine = self
-            .subject
-            .engine
-            .as_deref()
-            .unwrap_or_default()
-            .to_lowercase();
+    fn options(&self, subject: &Subject) -> ChatOptions {
+        let settings = self.suite.profile.request();
+        let engine = subject.engine.as_deref().unwrap_or_default().to_lowercase();
         let known = HEEDS_IGNORE_EOS.iter().any(|known| engine.contains(known));
         let ignored = match settings.ignore_eos {
             IgnoreEos::Always => true,
@@ -222,8 +247,14 @@ impl Measurement<'_> {
 
     /// Asks for one completion. A server that refuses to count tokens is asked
     /// again without, and so are all requests of the run then.
-    async fn probe(&self, generator: &mut Generator, timeout: Duration) -> Option<SubjectError> {
-        let first = generator.probe(self.profile.prompts(), PROBE_TOKENS).await;
+    async fn probe(
+        &self,
+        generator: &mut Generator,
+        timeout: Duration,
+        subject: &Subject,
+    ) -> Option<SubjectError> {
+        let prompts = self.suite.profile.prompts();
+        let first = generator.probe(prompts, PROBE_TOKENS).await;
         // Servers that check what they are sent against a schema answer 422.
         let refused = matches!(first.trace.reply.http_status, Some(400 | 422));
         let probe = match refused {
@@ -231,185 +262,46 @@ impl Measurement<'_> {
             true => {
                 let plain = ChatOptions {
                     usage_report: UsageReport::NotAsked,
-                    ..self.options()
+                    ..self.options(subject)
                 };
                 generator.set_options(plain);
-                let second = generator.probe(self.profile.prompts(), PROBE_TOKENS).await;
+                let second = generator.probe(prompts, PROBE_TOKENS).await;
                 if second.is_ok() { second } else { first }
             }
         };
-        let request = &self.job.request;
-        subject::fault_in(
-            &probe,
-            &request.endpoint,
-            &request.model,
-            self.subject,
-            timeout,
-        )
-    }
-
-    fn begin_spool(
-        &self,
-        run_id: RunId,
-        task_id: TaskId,
-        drafts: &Drafts,
-    ) -> Result<Spool, SpoolError> {
-        let manifest = Manifest {
-            job_id: Some(self.job_id),
-            task_id: Some(task_id),
-            ..Manifest::new(run_id, self.job.warehouse.to_string(), VERSION)
-        };
-        let mut spool = Spool::create(&self.job.spool_root, manifest)?;
-        let sound = "a row forms a batch";
-        let batches = [
-            (
-                Table::Runs,
-                RunRow::to_batch(std::slice::from_ref(&drafts.run)).expect(sound),
-            ),
-            (
-                Table::Envelopes,
-                EnvelopeRow::to_batch(std::slice::from_ref(&drafts.envelope)).expect(sound),
-            ),
-            (
-                Table::Jobs,
-                JobRow::to_batch(std::slice::from_ref(&drafts.job)).expect(sound),
-            ),
-        ];
-        for (table, batch) in batches {
-            spool.append(Tag::Draft(table), &batch)?;
-        }
-        spool.sync()?;
-        Ok(spool)
-    }
-
-    fn drafts(&self, run_id: RunId, task_id: TaskId, clock: &RunClock) -> Drafts {
-        let request = &self.job.request;
-        let profile = self.profile;
-        let started_at = run_id.created_at();
-        let workload_digest = profile.workload().digest();
-        let envelope = self.envelope(run_id, &workload_digest);
-        let comparable_key = comparable_key(&Question {
-            pillar: "performance",
-            suite: profile.name(),
-            configuration: &profile.comparable_settings(),
-            slo: &request.slo,
-            workload_digest: Some(&workload_digest),
-            gpu_sku: None,
-            gpu_count: None,
-        });
-        let settings = profile.effective_settings();
-        let abort_if = (!request.abort.is_empty()).then(|| request.abort.to_string());
-        let config = json!({
-            "profile": settings,
-            "slo": request.slo.to_string(),
-            "seed": profile.seed(),
-            "workload": {"name": profile.workload().name(), "digest": workload_digest},
-            "limit_finding": profile.limit_finding(),
-            "abort_if": abort_if,
-            "api_key_env": request.api_key_env,
-            "timestamps": stamped_by(request.stamping),
-            "clock": {
-                "monotonic_start_ns": clock.monotonic_start_ns(),
-                "realtime_start_ns": clock.realtime_start_ns(),
-            },
-        });
-        let labels = json!(request.labels).to_string();
-        let run = RunRow {
-            job_id: Some(self.job_id.to_string()),
-            task_id: Some(task_id.to_string()),
-            pillar: "performance".to_string(),
-            suite: profile.name().to_string(),
-            profile: Some(profile.name().to_string()),
-            model: request.model.clone(),
-            endpoint: request.endpoint.url().to_string(),
-            envelope_id: envelope.envelope_id.clone(),
-            comparable_key,
-            workload_digest: Some(workload_digest),
-            workload: Some(profile.workload().in_words()),
-            slo: Some(request.slo.without_demand().to_string()),
-            config: config.to_string(),
-            triggered_by: request.triggered_by.clone(),
-            trigger: request.trigger.to_string(),
-            labels: labels.clone(),
-            plimsoll_version: VERSION.to_string(),
-            ..RunRow::blank(run_id, started_at)
-        };
-        let profiles: Vec<Value> = request
-            .profiles
-            .iter()
-            .map(Profile::effective_settings)
-            .collect();
-        let spec = json!({
-            "subject": {
-                "model": request.model,
-                "endpoint": request.endpoint.url(),
-                "api_key_env": request.api_key_env,
-            },
-            "suites": profiles,
-            "slo": request.slo.to_string(),
-            "abort_if": abort_if,
-        });
-        let job = JobRow {
-            job_id: self.job_id.to_string(),
-            spec: spec.to_string(),
-            verdict: Verdict::Incomplete.to_string(),
-            triggered_by: request.triggered_by.clone(),
-            trigger: request.trigger.to_string(),
-            schedule_id: None,
-            change: None,
-            labels,
-            queued_at: self.job.queued_at,
-            started_at: Some(self.job_started_at.unwrap_or(started_at)),
-            finished_at: started_at,
-            runs: self.earlier.len() as i64 + 1,
-        };
-        Drafts { run, envelope, job }
-    }
-
-    /// Everything that the result depends on and that is known from here.
-    fn envelope(&self, run_id: RunId, workload_digest: &str) -> EnvelopeRow {
-        let host = nix::unistd::gethostname()
-            .ok()
-            .and_then(|name| name.into_string().ok());
-        let warm_up = self.profile.effective_settings()["warm_up"]
-            .as_str()
-            .map(str::to_string);
-        let engine = self.subject.engine.clone();
-        let document = canonical_json(&json!({
-            "endpoint": self.job.request.endpoint.url(),
-            "engine": engine,
-            "host": host,
-            "model": self.job.request.model,
-            "plimsoll_version": VERSION,
-            "timestamp_source": stamped_by(self.job.request.stamping),
-            "warm_up": warm_up,
-            "workload_digest": workload_digest,
-        }));
-        EnvelopeRow {
-            envelope_id: hex(&Sha256::digest(document.as_bytes())),
-            engine,
-            workload_digest: Some(workload_digest.to_string()),
-            warm_up,
-            host,
-            plimsoll_version: VERSION.to_string(),
-            json: document,
-            ..EnvelopeRow::blank(run_id)
-        }
+        let Target {
+            endpoint, model, ..
+        } = self.target;
+        subject::fault_in(&probe, endpoint, model, subject, timeout)
     }
 }
 
-fn stamped_by(stamping: Stamping) -> &'static str {
-    match stamping {
-        Stamping::Kernel => "kernel",
-        Stamping::User => "user",
+/// Sums up what was spooled and seals it.
+fn sealed(
+    mut spool: Spool,
+    end: RunEnd<'_>,
+    draft: RunRow,
+    failure: Option<SubjectError>,
+) -> Stopped {
+    let ends_job = end.ending != Ending::Finished;
+    match seal(&mut spool, end) {
+        Ok(run) => Stopped {
+            spool: Ok(spool),
+            run,
+            failure,
+            ends_job,
+        },
+        Err(error) => {
+            let folder = spool.folder().display().to_string();
+            let reason = format!("{}; what was measured stays in {folder}", chain(&error));
+            Stopped {
+                spool: Err(reason),
+                run: draft,
+                failure,
+                ends_job: true,
+            }
+        }
     }
-}
-
-/// What is known of a run before it begins.
-struct Drafts {
-    run: RunRow,
-    envelope: EnvelopeRow,
-    job: JobRow,
 }
 
 fn generator_error(error: impl std::fmt::Display) -> JobError {

@@ -40,7 +40,8 @@ async fn a_wrong_key_is_said_without_showing_it() {
     let address = serve(config);
     let mut job = world.job(address, "smoke", &[]);
     let key = plimsoll_executor::performance::ApiKey::new("wrong-key-456").expect("a key");
-    job.endpoint = Endpoint::new(&format!("http://{address}/v1"), Some(&key)).expect("a URL");
+    job.target.endpoint =
+        Endpoint::new(&format!("http://{address}/v1"), Some(&key)).expect("a URL");
     let outcome = world.run(job).await.expect("a run that could not run");
     assert_eq!(outcome.verdict, Verdict::Error);
     let error = outcome.runs[0].failure.as_ref();
@@ -59,7 +60,7 @@ async fn a_wrong_model_names_those_that_are_served() {
     let world = World::new();
     let address = serve(config());
     let mut job = world.job(address, "smoke", &[]);
-    job.model = "llama".to_string();
+    job.target.model = "llama".to_string();
     let outcome = world.run(job).await.expect("a run that could not run");
     assert_eq!(outcome.verdict, Verdict::Error);
     let failure = outcome.runs[0]
@@ -81,7 +82,7 @@ async fn a_base_without_its_version_gets_the_hint() {
     let world = World::new();
     let address = serve(config());
     let mut job = world.job(address, "smoke", &[]);
-    job.endpoint = Endpoint::new(&format!("http://{address}"), None).expect("a URL");
+    job.target.endpoint = Endpoint::new(&format!("http://{address}"), None).expect("a URL");
     let outcome = world.run(job).await.expect("a run that could not run");
     let failure = outcome.runs[0]
         .failure
@@ -373,7 +374,7 @@ async fn an_abort_rule_ends_the_run_and_says_so() {
         "warm_up=0s",
     ];
     let mut job = world.job(address, "stability", &set);
-    job.abort = "error_rate=20%@2s".parse().expect("rules");
+    job.suites[0].abort = "error_rate=20%@2s".parse().expect("rules");
     let outcome = world.run(job).await.expect("a run");
     assert_eq!(outcome.verdict, Verdict::Cancelled);
     let runs: Vec<RunRow> = world.rows().await;

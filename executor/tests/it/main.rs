@@ -4,5 +4,6 @@
 mod connections;
 mod faults;
 mod jobs;
+mod orchestrated;
 mod stops;
 mod world;

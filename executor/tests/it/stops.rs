@@ -15,8 +15,8 @@ async fn a_stop_between_two_runs_ends_the_job_as_cancelled() {
     let address = serve(config());
     let short = ["workload.output_tokens=2"];
     let mut job = world.job(address, "smoke", &short);
-    job.profiles
-        .extend(world.job(address, "stability", &short).profiles);
+    job.suites
+        .extend(world.job(address, "stability", &short).suites);
     let mut progress = world.progress.subscribe();
     let stop = async {
         let written = |progress: &Progress| matches!(progress, Progress::Publishing);
@@ -87,7 +87,7 @@ async fn an_aborted_run_does_not_wait_for_what_hangs() {
         "request.timeout=120s",
     ];
     let mut job = world.job(address, "stability", &set);
-    job.abort = "in_flight=10".parse().expect("rules");
+    job.suites[0].abort = "in_flight=10".parse().expect("rules");
     let began = Instant::now();
     let outcome = world.run(job).await.expect("a run");
     assert_eq!(outcome.verdict, Verdict::Cancelled);

@@ -11,7 +11,8 @@ use plimsoll_executor::load::abort::AbortRules;
 use plimsoll_executor::load::profile::{Overrides, Profile};
 use plimsoll_executor::load::stamped::Stamping;
 use plimsoll_executor::performance::{
-    Endpoint, JobError, JobOutcome, JobRequest, Progress, StopSignal, run_job,
+    Endpoint, JobError, JobOutcome, JobRequest, Origin, PerformanceSuite, Progress, StopSignal,
+    Target, run_job,
 };
 use plimsoll_executor::simulate::{Simulator, SimulatorConfig};
 use plimsoll_ingest::delta::open_table;
@@ -75,16 +76,25 @@ impl World {
             overrides.others.push(setting.parse().expect("a setting"));
         }
         JobRequest {
-            endpoint: Endpoint::new(&format!("http://{address}/v1"), None).expect("a URL"),
-            api_key_env: None,
-            model: "sim".to_string(),
-            profiles: vec![Profile::load(profile, &overrides, 1).expect("a profile")],
-            slo: "error_rate=1%".parse().expect("an SLO"),
-            abort: AbortRules::default(),
-            labels: BTreeMap::new(),
-            triggered_by: "test".to_string(),
-            trigger: Trigger::Manual,
-            stamping: Stamping::Kernel,
+            target: Target {
+                endpoint: Endpoint::new(&format!("http://{address}/v1"), None).expect("a URL"),
+                api_key_env: None,
+                model: "sim".to_string(),
+                revision: None,
+                stamping: Stamping::Kernel,
+            },
+            origin: Origin {
+                labels: BTreeMap::new(),
+                triggered_by: "test".to_string(),
+                trigger: Trigger::Manual,
+                schedule_id: None,
+                trace_id: None,
+            },
+            suites: vec![PerformanceSuite {
+                profile: Profile::load(profile, &overrides, 1).expect("a profile"),
+                slo: "error_rate=1%".parse().expect("an SLO"),
+                abort: AbortRules::default(),
+            }],
         }
     }
 

@@ -1,77 +1,97 @@
-//! The row of a job, which its last run brings.
+//! The row of a job: its last run brings it, or whoever ended the job.
 
-use arrow::array::{AsArray as _, RecordBatch};
-use arrow::datatypes::TimestampMicrosecondType;
-use deltalake_core::DeltaTable;
 use deltalake_core::kernel::Add;
+
+use super::{PublishError, Publisher, once, text};
+use crate::append::Appender;
+use crate::contract::Checker;
+use crate::delta::open_or_create;
+use crate::log;
+use crate::row::TableRow as _;
+use crate::spool::Tag;
+use crate::storage::WarehouseStore;
+use crate::table::{JobRow, Table};
+use crate::time::Timestamp;
+use deltalake_core::DeltaTable;
 use serde_json::Value;
 
-use super::{PublishError, Publisher, merge, once, text};
-use crate::log;
-use crate::spool::Tag;
-use crate::table::Table;
-use crate::time::Timestamp;
+/// Publishes the row of a job that has ended; doing so twice is doing it once.
+///
+/// # Errors
+/// The row breaks its table's contract, or the table cannot be written.
+pub async fn publish_job(store: &WarehouseStore, job: &JobRow) -> Result<(), PublishError> {
+    let jobs = open_or_create(store, Table::Jobs).await?;
+    append_job(store, jobs, job).await
+}
+
+async fn append_job(
+    store: &WarehouseStore,
+    mut jobs: DeltaTable,
+    job: &JobRow,
+) -> Result<(), PublishError> {
+    let appender = Appender {
+        table: Table::Jobs,
+        warehouse: store.location(),
+    };
+    let app_id = format!("job:{}", job.job_id);
+    let mut adds: Option<Vec<Add>> = None;
+    let mut attempt = 0;
+    loop {
+        if job_is_in(appender, &jobs, &app_id, job).await? {
+            return Ok(());
+        }
+        let files = match adds.take() {
+            Some(files) => files,
+            None => {
+                let rows = JobRow::to_batch(std::slice::from_ref(job))?;
+                let checker = Checker::of_journal(Table::Jobs)?;
+                let of = format!("part-{}", job.job_id);
+                let rows = std::iter::once(Ok::<_, PublishError>(rows));
+                appender
+                    .write_files(&jobs, checker, (&of, job.queued_at.date()), rows)
+                    .await?
+            }
+        };
+        let transactions = [once(&app_id)];
+        appender
+            .try_commit(&mut jobs, &files, &transactions, &mut attempt)
+            .await?;
+        adds = Some(files);
+    }
+}
+
+/// Whether the row of a job is in `jobs`.
+async fn job_is_in(
+    appender: Appender<'_>,
+    jobs: &DeltaTable,
+    app_id: &str,
+    job: &JobRow,
+) -> Result<bool, PublishError> {
+    let fail = |source| appender.delta_error(source);
+    if log::has_transaction(jobs, app_id).await.map_err(fail)? {
+        return Ok(true);
+    }
+    // The transaction may have expired. Bounds may be cut to milliseconds.
+    let millis = |value: &Value| Some(Timestamp::parse(value.as_str()?)?.millis());
+    let files = log::files_by(jobs, "queued_at", millis).map_err(fail)?;
+    let at = job.queued_at.millis();
+    let files = files.iter().filter(|file| file.may_hold(&at, &at));
+    let paths = files.map(|file| &file.path);
+    let batches = appender.read_files(jobs, paths).await?;
+    let is_it = |batch: &_, row| text(batch, "job_id", row) == Some(&job.job_id);
+    Ok(batches
+        .iter()
+        .any(|batch| (0..batch.num_rows()).any(|row| is_it(batch, row))))
+}
 
 impl Publisher<'_> {
-    /// Whether the row of a job is in `jobs`.
-    async fn job_is_in(
-        &self,
-        jobs: &DeltaTable,
-        app_id: &str,
-        row: &RecordBatch,
-    ) -> Result<bool, PublishError> {
-        let fail = |source| self.table_error(Table::Jobs, source);
-        if log::has_transaction(jobs, app_id).await.map_err(fail)? {
-            return Ok(true);
-        }
-        // The transaction may have expired. Bounds may be cut to milliseconds.
-        let millis = |value: &Value| Some(Timestamp::parse(value.as_str()?)?.millis());
-        let files = log::files_by(jobs, "queued_at", millis).map_err(fail)?;
-        let queued_at = row["queued_at"].as_primitive::<TimestampMicrosecondType>();
-        let at = Timestamp::from_micros(queued_at.value(0)).millis();
-        let files = files.iter().filter(|file| file.may_hold(&at, &at));
-        let paths = files.map(|file| &file.path);
-        let batches = self.appender(Table::Jobs).read_files(jobs, paths).await?;
-        let job_id = text(row, "job_id", 0);
-        Ok(batches
-            .iter()
-            .any(|batch| (0..batch.num_rows()).any(|row| text(batch, "job_id", row) == job_id)))
-    }
-
     /// Publishes the job's row, where this spool holds it.
-    pub(super) async fn publish_job(&self, mut jobs: DeltaTable) -> Result<(), PublishError> {
-        let table = Table::Jobs;
-        let tag = Tag::Final(table);
-        if !self.contents.has(tag) {
-            return Ok(());
-        }
-        let rows: Vec<_> =
-            merge::ordered_rows(self.contents, tag, table)?.collect::<Result<_, _>>()?;
-        let Some(row) = rows.first() else {
-            return Ok(());
-        };
-        let Some(job_id) = text(row, "job_id", 0) else {
-            return Ok(());
-        };
-        let app_id = format!("job:{job_id}");
-        let mut adds: Option<Vec<Add>> = None;
-        let mut attempt = 0;
-        loop {
-            if self.job_is_in(&jobs, &app_id, row).await? {
-                return Ok(());
+    pub(super) async fn publish_job(&self, jobs: DeltaTable) -> Result<(), PublishError> {
+        for batch in self.contents.batches(Tag::Final(Table::Jobs)) {
+            if let Some(job) = JobRow::from_batch(&batch?)?.first() {
+                return append_job(self.store, jobs, job).await;
             }
-            let files = match adds.take() {
-                Some(files) => files,
-                None => {
-                    self.write_files(&jobs, table, rows.iter().cloned().map(Ok))
-                        .await?
-                }
-            };
-            let transactions = [once(&app_id)];
-            self.appender(table)
-                .try_commit(&mut jobs, &files, &transactions, &mut attempt)
-                .await?;
-            adds = Some(files);
         }
+        Ok(())
     }
 }

@@ -4,9 +4,12 @@ use arrow::array::{AsArray, RecordBatch};
 use deltalake_core::DeltaTable;
 
 use super::{PublishError, Publisher, task_transaction};
+use crate::append::Appender;
 use crate::id::RunId;
 use crate::log;
+use crate::storage::WarehouseStore;
 use crate::table::Table;
+use crate::time::Timestamp;
 use crate::verdict::Verdict;
 
 impl Publisher<'_> {
@@ -37,12 +40,7 @@ impl Publisher<'_> {
         least: i64,
         most: i64,
     ) -> Result<Vec<RecordBatch>, PublishError> {
-        let files = log::files_by_run_key(runs);
-        let files = files.map_err(|source| self.table_error(Table::Runs, source))?;
-        let files = files.iter().filter(|file| file.may_hold(&least, &most));
-        let paths = files.map(|file| &file.path);
-        let runs_of = self.appender(Table::Runs);
-        Ok(runs_of.read_files(runs, paths).await?)
+        runs_between(self.store, runs, least, most).await
     }
 
     /// The verdict that `runs` holds for this run; `None` where it is not in.
@@ -74,8 +72,8 @@ impl Publisher<'_> {
             return Ok(true);
         }
         // The transaction may have expired; a run is never older than its task.
-        let since = RunId::from_digest(task_id.created_at(), [0; 10]).run_key();
         let task = task_id.to_string();
+        let since = first_key(task_id.created_at());
         for batch in self.runs_between(runs, since, i64::MAX).await? {
             for row in 0..batch.num_rows() {
                 if text(&batch, "task_id", row) == Some(&task)
@@ -99,11 +97,7 @@ impl Publisher<'_> {
     }
 
     pub(super) fn parse_verdict(&self, run_id: &str, word: &str) -> Result<Verdict, PublishError> {
-        word.parse().map_err(|source| PublishError::Verdict {
-            run_id: run_id.to_string(),
-            warehouse: self.store.location().to_string(),
-            source,
-        })
+        parse_verdict(self.store, run_id, word)
     }
 
     /// Whether a run with this verdict ends its task: a measurement does, and
@@ -112,6 +106,41 @@ impl Publisher<'_> {
         let gave_up = matches!(verdict, Verdict::Error | Verdict::Cancelled);
         verdict.completes_task() || (gave_up && self.last_attempt)
     }
+}
+
+/// The least key that a run of this moment, or a later one, can have.
+pub(super) fn first_key(at: Timestamp) -> i64 {
+    RunId::from_digest(at, [0; 10]).run_key()
+}
+
+/// Reads those files of `runs` that may hold keys in a range.
+pub(super) async fn runs_between(
+    store: &WarehouseStore,
+    runs: &DeltaTable,
+    least: i64,
+    most: i64,
+) -> Result<Vec<RecordBatch>, PublishError> {
+    let appender = Appender {
+        table: Table::Runs,
+        warehouse: store.location(),
+    };
+    let files = log::files_by_run_key(runs);
+    let files = files.map_err(|source| appender.delta_error(source))?;
+    let files = files.iter().filter(|file| file.may_hold(&least, &most));
+    let paths = files.map(|file| &file.path);
+    Ok(appender.read_files(runs, paths).await?)
+}
+
+pub(super) fn parse_verdict(
+    store: &WarehouseStore,
+    run_id: &str,
+    word: &str,
+) -> Result<Verdict, PublishError> {
+    word.parse().map_err(|source| PublishError::Verdict {
+        run_id: run_id.to_string(),
+        warehouse: store.location().to_string(),
+        source,
+    })
 }
 
 pub(super) fn text<'a>(batch: &'a RecordBatch, column: &str, row: usize) -> Option<&'a str> {

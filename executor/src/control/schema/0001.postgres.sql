@@ -1,0 +1,13 @@
+CREATE TABLE event (
+  id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  number BIGINT UNIQUE,
+  at BIGINT NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL,
+  source TEXT,
+  job_id TEXT,
+  task_id TEXT,
+  reason TEXT,
+  detail TEXT NOT NULL
+);
+CREATE SEQUENCE fence;

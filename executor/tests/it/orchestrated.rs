@@ -1,0 +1,546 @@
+//! Jobs that go by the store: handed in, worked on, published, their own rows included.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use plimsoll_executor::bookkeeping::bring_always;
+use plimsoll_executor::control::{
+    Caller, Clock, ControlUrl, Job, JobState, Store, TaskState, Worker,
+};
+use plimsoll_executor::dispatch::{Submission, SubmitError, submit};
+use plimsoll_executor::job_spec::{Format, parse_document};
+use plimsoll_executor::worker::{WorkerOptions, Workers, rescue_always};
+use plimsoll_ingest::{EventRow, JobId, JobRow, RequestRow, RunRow, Trigger, Verdict};
+use tokio::sync::oneshot;
+
+use crate::world::{World, config, serve};
+
+/// Long enough for anything here on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Orchestra {
+    world: World,
+    store: Store,
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+impl Orchestra {
+    async fn new() -> Self {
+        let world = World::new();
+        let url = ControlUrl::file(&world.folder.path().join("control.db"));
+        let store = Store::open(&url, Clock::Database).await.expect("a store");
+        Self {
+            world,
+            store,
+            warnings: Arc::default(),
+        }
+    }
+
+    fn options(&self) -> WorkerOptions {
+        let warnings = Arc::clone(&self.warnings);
+        WorkerOptions {
+            warehouse: self.world.warehouse.clone(),
+            spool: self.world.spool.clone(),
+            places: 2,
+            grace: Duration::from_secs(1),
+            variables: Arc::new(|name| (name == "SIM_KEY").then(|| "sk-sim".to_string())),
+            warn: Arc::new(move |text| warnings.lock().expect("sound").push(text.to_string())),
+        }
+    }
+
+    async fn submit(&self, text: &str) -> JobId {
+        self.try_submit(text).await.expect("accepted")
+    }
+
+    async fn try_submit(&self, text: &str) -> Result<JobId, SubmitError> {
+        let submission = Submission {
+            document: parse_document(text, Format::Yaml).expect("YAML"),
+            caller: ada(),
+            trigger: Trigger::Api,
+            idempotency_key: None,
+            traceparent: Some(TRACE.to_string()),
+        };
+        Ok(submit(&self.store, submission).await?.job())
+    }
+
+    /// Works until `until` is done, as a service does.
+    async fn work<T>(&self, until: impl Future<Output = T>) -> T {
+        let workers = Workers::new(self.store.clone(), self.options());
+        let warn = self.options().warn;
+        let (end, ended) = oneshot::channel::<()>();
+        let working = workers.work(async {
+            ended.await.ok();
+        });
+        let done = async {
+            let done = tokio::time::timeout(PATIENCE, until)
+                .await
+                .expect("in time");
+            end.send(()).ok();
+            done
+        };
+        let others = async {
+            tokio::join!(
+                rescue_always(&self.store, &warn),
+                bring_always(&self.store, &self.world.warehouse, &warn)
+            )
+        };
+        tokio::select! {
+            (done, ()) = async { tokio::join!(done, working) } => done,
+            _ = others => unreachable!("they never end"),
+        }
+    }
+
+    async fn ends(&self, job: JobId) -> Job {
+        self.reaches(job, |job| job.state == JobState::Done).await
+    }
+
+    async fn reaches(&self, job: JobId, there: impl Fn(&Job) -> bool) -> Job {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            let found = self
+                .store
+                .job(job)
+                .await
+                .expect("read")
+                .expect("it is there");
+            if there(&found) {
+                return found;
+            }
+            tick.tick().await;
+        }
+    }
+
+    async fn task_reaches(&self, job: JobId, state: TaskState) {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        while self.store.tasks(job).await.expect("read")[0].state != state {
+            tick.tick().await;
+        }
+    }
+
+    /// Until load is on.
+    async fn measures(&self, job: JobId) {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            let tasks = self.store.tasks(job).await.expect("read");
+            let progress = tasks[0].progress.as_deref().unwrap_or_default();
+            if progress.contains("\"measuring\"") {
+                return;
+            }
+            tick.tick().await;
+        }
+    }
+
+    async fn published(&self, job: JobId) {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            let waiting = self.store.unpublished_jobs(10).await.expect("read");
+            let events = self.store.pending_events(10).await.expect("read");
+            if events.is_empty() && waiting.iter().all(|waits| waits.id != job) {
+                return;
+            }
+            tick.tick().await;
+        }
+    }
+}
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+fn ada() -> Caller {
+    Caller {
+        actor: "ada".to_string(),
+        source: None,
+    }
+}
+
+fn short(address: SocketAddr) -> String {
+    format!(
+        "
+subject: {{model: sim, revision: r7, endpoint: \"http://{address}/v1\", api_key_env: SIM_KEY}}
+change: {{ref: PR-1, kind: engine-flag}}
+suites:
+  - performance: smoke
+    set: {{workload.output_tokens: 4}}
+  - performance: max_throughput
+    set: {{concurrency: [1, 2], duration: 500ms, warm_up: 0s, workload.output_tokens: 2}}
+labels: {{team: inference}}
+"
+    )
+}
+
+fn long(address: SocketAddr) -> String {
+    format!(
+        "
+subject: {{model: sim, endpoint: \"http://{address}/v1\"}}
+suites:
+  - performance: stability
+    set: {{rate: 20, duration: 60s, warm_up: 0s, workload.output_tokens: 2}}
+"
+    )
+}
+
+#[tokio::test]
+async fn a_job_goes_from_its_file_to_the_warehouse() {
+    let orchestra = Orchestra::new().await;
+    let job = orchestra.submit(&short(serve(config()))).await;
+    let ended = orchestra
+        .work(async {
+            let ended = orchestra.ends(job).await;
+            orchestra.published(job).await;
+            ended
+        })
+        .await;
+    let mut runs: Vec<RunRow> = orchestra.world.rows().await;
+    runs.sort_by_key(|run| run.started_at);
+    assert_eq!(ended.verdict, Some(Verdict::Passed), "{runs:?}");
+    let tasks = orchestra.store.tasks(job).await.expect("read");
+    assert_eq!(runs.len(), 2);
+    for (run, task) in runs.iter().zip(&tasks) {
+        assert_eq!(run.job_id, Some(job.to_string()));
+        assert_eq!(
+            (run.task_id.clone(), run.attempt),
+            (Some(task.id.to_string()), 1)
+        );
+        assert_eq!(task.run, Some(run.run_id));
+        assert_eq!(
+            (run.triggered_by.as_str(), run.trigger.as_str()),
+            ("ada", "api")
+        );
+        assert_eq!(run.model_revision.as_deref(), Some("r7"));
+        assert_eq!(
+            run.trace_id.as_deref(),
+            Some("0af7651916cd43dd8448eb211c80319c")
+        );
+        assert_eq!(run.labels, r#"{"team":"inference"}"#);
+    }
+    let jobs: Vec<JobRow> = orchestra.world.rows().await;
+    assert_eq!(jobs.len(), 1, "the job's row comes from the store alone");
+    assert_eq!((jobs[0].verdict.as_str(), jobs[0].runs), ("passed", 2));
+    assert!(
+        jobs[0]
+            .change
+            .as_deref()
+            .expect("a change")
+            .contains("PR-1")
+    );
+    assert!(jobs[0].spec.contains("SIM_KEY") && !jobs[0].spec.contains("sk-sim"));
+    let events: Vec<EventRow> = orchestra.world.rows().await;
+    let actions: Vec<&str> = events.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(actions, ["job_submitted"]);
+    assert_eq!(events[0].job_id, Some(job.to_string()));
+    assert!(orchestra.warnings.lock().expect("sound").is_empty());
+}
+
+#[tokio::test]
+async fn a_job_that_is_wrong_leaves_an_event_and_nothing_else() {
+    let orchestra = Orchestra::new().await;
+    let refused = orchestra.try_submit("suites: [{performance: stpe}]").await;
+    let refused = refused.expect_err("no subject").to_string();
+    assert!(refused.contains("subject: it is missing"), "{refused}");
+    assert!(refused.contains("suites[0].performance"), "{refused}");
+    assert!(
+        orchestra
+            .store
+            .jobs(None, 10)
+            .await
+            .expect("read")
+            .is_empty()
+    );
+    let events = orchestra.store.pending_events(10).await.expect("read");
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].1.action, "job_refused");
+}
+
+#[tokio::test]
+async fn a_cancel_reaches_the_requests_and_keeps_what_was_measured() {
+    let orchestra = Orchestra::new().await;
+    let job = orchestra.submit(&long(serve(config()))).await;
+    let took = orchestra
+        .work(async {
+            orchestra.measures(job).await;
+            let begun = std::time::Instant::now();
+            orchestra
+                .store
+                .cancel(job, &ada(), None)
+                .await
+                .expect("write");
+            orchestra.ends(job).await;
+            begun.elapsed()
+        })
+        .await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let runs: Vec<RunRow> = orchestra.world.rows().await;
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].verdict, "cancelled");
+    assert!(
+        runs[0].verdict_reasons.contains("ada"),
+        "{}",
+        runs[0].verdict_reasons
+    );
+    assert!(!orchestra.world.rows::<RequestRow>().await.is_empty());
+    let task = &orchestra.store.tasks(job).await.expect("read")[0];
+    assert_eq!(task.state, TaskState::Cancelled);
+    assert_eq!(task.reason.as_deref(), Some("cancelled by ada"));
+}
+
+#[tokio::test]
+async fn a_pause_stops_every_arrival_within_a_second() {
+    let orchestra = Orchestra::new().await;
+    let job = orchestra.submit(&long(serve(config()))).await;
+    let (paused_ms, resumed_ms) = orchestra
+        .work(async {
+            orchestra.measures(job).await;
+            let paused = wall_ms();
+            orchestra.store.pause(&ada()).await.expect("write");
+            let held = |text: &str| text.contains("\"paused\":true");
+            orchestra.progress(job, held).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let resumed = wall_ms();
+            orchestra.store.resume(&ada()).await.expect("write");
+            orchestra
+                .progress(job, |text| text.contains("\"paused\":false"))
+                .await;
+            orchestra
+                .store
+                .cancel(job, &ada(), None)
+                .await
+                .expect("write");
+            orchestra.ends(job).await;
+            (paused, resumed)
+        })
+        .await;
+    let runs: Vec<RunRow> = orchestra.world.rows().await;
+    let config: serde_json::Value = serde_json::from_str(&runs[0].config).expect("JSON");
+    let start_ns = config["clock"]["realtime_start_ns"]
+        .as_i64()
+        .expect("a start");
+    let requests: Vec<RequestRow> = orchestra.world.rows().await;
+    let sent_ms = requests
+        .iter()
+        .map(|row| (start_ns + row.sent_ns) / 1_000_000);
+    let while_paused: Vec<i64> = sent_ms
+        .filter(|at| (paused_ms + 1_000..resumed_ms).contains(at))
+        .collect();
+    assert!(
+        while_paused.is_empty(),
+        "paused at {paused_ms}: {while_paused:?}"
+    );
+}
+
+fn wall_ms() -> i64 {
+    plimsoll_ingest::Timestamp::now().millis()
+}
+
+impl Orchestra {
+    async fn progress(&self, job: JobId, there: impl Fn(&str) -> bool) {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            let tasks = self.store.tasks(job).await.expect("read");
+            if there(tasks[0].progress.as_deref().unwrap_or_default()) {
+                return;
+            }
+            tick.tick().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_puts_its_task_back_and_another_goes_on() {
+    let orchestra = Orchestra::new().await;
+    let job = orchestra.submit(&long(serve(config()))).await;
+    orchestra.work(orchestra.measures(job)).await;
+    let task = &orchestra.store.tasks(job).await.expect("read")[0];
+    assert_eq!(
+        (task.state, task.attempt, task.max_attempts),
+        (TaskState::Queued, 1, 4)
+    );
+    assert_eq!(task.reason.as_deref(), Some("its worker ended"));
+    let runs: Vec<RunRow> = orchestra.world.rows().await;
+    assert_eq!(runs[0].verdict, "cancelled");
+    orchestra
+        .work(async {
+            orchestra.measures(job).await;
+            orchestra
+                .store
+                .cancel(job, &ada(), None)
+                .await
+                .expect("write");
+            orchestra.ends(job).await
+        })
+        .await;
+    let mut runs: Vec<RunRow> = orchestra.world.rows().await;
+    runs.sort_by_key(|run| run.attempt);
+    assert_eq!(
+        runs.iter().map(|run| run.attempt).collect::<Vec<_>>(),
+        [1, 2]
+    );
+}
+
+#[tokio::test]
+async fn what_will_never_do_ends_at_once_and_what_may_is_tried_again() {
+    let orchestra = Orchestra::new().await;
+    let address = serve(config());
+    let hopeless = short(address).replace("model: sim", "model: llama");
+    let hopeless = orchestra.submit(&hopeless).await;
+    // Nobody listens on this port.
+    let gone = orchestra.submit(
+        "{subject: {model: sim, endpoint: \"http://127.0.0.1:1/v1\"}, max_attempts: 2, \
+         suites: [{performance: smoke}]}",
+    );
+    let gone = gone.await;
+    let unkeyed = short(address).replace("SIM_KEY", "OTHER_KEY");
+    let unkeyed = orchestra
+        .submit(&format!("{unkeyed}max_attempts: 1\n"))
+        .await;
+    let verdicts = orchestra
+        .work(async {
+            let ended = [
+                orchestra.ends(hopeless).await,
+                orchestra.ends(gone).await,
+                orchestra.ends(unkeyed).await,
+            ];
+            ended.map(|job| job.verdict)
+        })
+        .await;
+    assert_eq!(verdicts, [Some(Verdict::Error); 3]);
+    let task = async |job, number: usize| {
+        orchestra
+            .store
+            .tasks(job)
+            .await
+            .expect("read")
+            .swap_remove(number)
+    };
+    let first = task(hopeless, 0).await;
+    assert_eq!((first.state, first.attempt), (TaskState::Dead, 1));
+    assert!(
+        first.reason.as_deref().expect("why").contains("llama"),
+        "{first:?}"
+    );
+    let second = task(gone, 0).await;
+    assert_eq!((second.state, second.attempt), (TaskState::Dead, 2));
+    assert!(
+        second
+            .reason
+            .as_deref()
+            .expect("why")
+            .contains("cannot be reached"),
+        "{second:?}"
+    );
+    let third = task(unkeyed, 0).await;
+    assert!(
+        third.reason.as_deref().expect("why").contains("variable"),
+        "{third:?}"
+    );
+    // Each task has the run that ended it, which says why.
+    let runs: Vec<RunRow> = orchestra.world.rows().await;
+    for ended in [&first, &second, &third] {
+        let run = runs
+            .iter()
+            .find(|run| Some(run.run_id) == ended.run)
+            .expect("its run");
+        assert_eq!(
+            (run.verdict.as_str(), run.task_id.clone()),
+            ("error", Some(ended.id.to_string()))
+        );
+    }
+}
+
+/// A worker publishes its run and dies before it says so: the next finds the run, and makes none.
+#[tokio::test]
+async fn a_run_that_was_published_is_not_made_again() {
+    let orchestra = Orchestra::new().await;
+    let text = short(serve(config()));
+    let job = orchestra.submit(&text).await;
+    let lost = Worker {
+        name: "lost".to_string(),
+        host: "elsewhere".to_string(),
+    };
+    let lease = orchestra
+        .store
+        .claim(&lost)
+        .await
+        .expect("claim")
+        .expect("a task");
+    let spec = orchestra
+        .store
+        .job(job)
+        .await
+        .expect("read")
+        .expect("there")
+        .spec;
+    let spec = plimsoll_executor::job_spec::JobSpec::from_json(&spec).expect("ours");
+    let mut request = orchestra
+        .world
+        .job(serve(config()), "smoke", &["workload.output_tokens=4"]);
+    request.target.revision = spec.subject.revision;
+    let task = plimsoll_executor::performance::TaskRequest {
+        target: request.target,
+        origin: request.origin,
+        suite: spec.suites[0].clone(),
+        right: plimsoll_executor::performance::TaskRight {
+            job_id: lease.job,
+            task_id: lease.task,
+            attempt: lease.attempt,
+            last_attempt: false,
+            fence: lease.fence,
+        },
+    };
+    let World {
+        warehouse,
+        spool,
+        progress,
+        stop,
+        ..
+    } = &orchestra.world;
+    let outcome = plimsoll_executor::performance::run_task(
+        task,
+        warehouse,
+        spool,
+        progress.clone(),
+        stop.clone(),
+    );
+    let first = outcome.await.expect("a run").run;
+    orchestra.work(orchestra.ends(job)).await;
+    let task = &orchestra.store.tasks(job).await.expect("read")[0];
+    assert_eq!(task.run, Some(first.run_id), "{task:?}");
+    assert_eq!(task.attempt, 2);
+    let runs: Vec<RunRow> = orchestra.world.rows().await;
+    let of_task = runs
+        .iter()
+        .filter(|run| run.task_id == Some(task.id.to_string()));
+    assert_eq!(of_task.count(), 1);
+}
+
+/// No attempt is left: whoever settles the task says so in a run, and that is the task's end.
+#[tokio::test]
+async fn a_task_whose_workers_were_all_lost_ends_with_a_run_that_says_so() {
+    let orchestra = Orchestra::new().await;
+    let text = format!("{}max_attempts: 1\n", long(serve(config())));
+    let job = orchestra.submit(&text).await;
+    let lost = Worker {
+        name: "lost".to_string(),
+        host: "elsewhere".to_string(),
+    };
+    orchestra
+        .store
+        .claim(&lost)
+        .await
+        .expect("claim")
+        .expect("a task");
+    let ended = orchestra
+        .work(async {
+            orchestra.task_reaches(job, TaskState::Dead).await;
+            orchestra.ends(job).await
+        })
+        .await;
+    assert_eq!(ended.verdict, Some(Verdict::Error));
+    let runs: Vec<RunRow> = orchestra.world.rows().await;
+    assert_eq!(runs.len(), 1);
+    assert!(
+        runs[0]
+            .verdict_reasons
+            .contains("worker lost on elsewhere was lost"),
+        "{runs:?}"
+    );
+}
