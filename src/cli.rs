@@ -11,6 +11,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::completions::CompletionsArgs;
+use crate::commands::control::{CancelArgs, PauseArgs, ResumeArgs};
+use crate::commands::jobs::{JobArgs, JobsArgs};
 use crate::commands::profiles::ProfilesArgs;
 use crate::commands::quickstart::QuickstartArgs;
 use crate::commands::report::ReportArgs;
@@ -19,6 +21,7 @@ use crate::commands::runs::RunsArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::simulate::SimulateArgs;
 use crate::commands::sql::SqlArgs;
+use crate::commands::submit::SubmitArgs;
 use crate::commands::warehouse::WarehouseArgs;
 use crate::failure::Failure;
 use crate::settings::flags;
@@ -84,8 +87,20 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Ask the warehouse in SQL
     Sql(SqlArgs),
-    /// Serve the warehouse over HTTP
+    /// Serve the warehouse over HTTP, and work on jobs
     Serve(ServeArgs),
+    /// Hand a job to a server
+    Submit(SubmitArgs),
+    /// List the jobs of a server
+    Jobs(JobsArgs),
+    /// Show a job, or follow it
+    Job(JobArgs),
+    /// End a job
+    Cancel(CancelArgs),
+    /// Hold all jobs back
+    Pause(PauseArgs),
+    /// Let all jobs go on
+    Resume(ResumeArgs),
     /// Make the warehouse, and keep it small and quick
     Warehouse(WarehouseArgs),
     /// Be a model server with a known truth
@@ -177,6 +192,12 @@ mod tests {
                 "sql" => "sql x",
                 "serve" => "serve",
                 "warehouse" => "warehouse optimize",
+                "submit" => "submit f",
+                "jobs" => "jobs",
+                "job" => "job j",
+                "cancel" => "cancel j",
+                "pause" => "pause",
+                "resume" => "resume",
                 other => panic!("no minimal command line for `{other}`"),
             }
             .to_owned()

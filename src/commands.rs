@@ -1,6 +1,8 @@
 //! The commands: one file each, with its arguments and what it does.
 
 pub(crate) mod completions;
+pub(crate) mod control;
+pub(crate) mod jobs;
 pub(crate) mod profiles;
 pub(crate) mod quickstart;
 pub(crate) mod report;
@@ -9,6 +11,7 @@ pub(crate) mod runs;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod sql;
+pub(crate) mod submit;
 pub(crate) mod warehouse;
 
 mod job;
@@ -68,5 +71,11 @@ pub(crate) fn execute(asked: Asked) -> Result<Exit, Failure> {
         Command::Sql(args) => sql::execute(&args, &settings()?, &console),
         Command::Warehouse(args) => warehouse::execute(&args, &settings()?, &console),
         Command::Serve(args) => serve::execute(&args, &settings()?, &console),
+        Command::Submit(args) => submit::execute(&args, &settings()?, &console),
+        Command::Jobs(args) => jobs::execute_list(&args, &settings()?, &console),
+        Command::Job(args) => jobs::execute_one(&args, &settings()?, &console),
+        Command::Cancel(args) => control::execute_cancel(&args, &settings()?, &console),
+        Command::Pause(args) => control::execute_pause(&args, &settings()?, &console),
+        Command::Resume(args) => control::execute_resume(&args, &settings()?, &console),
     }
 }

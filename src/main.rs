@@ -10,6 +10,7 @@ mod failure;
 mod interrupt;
 mod logging;
 mod nearest;
+mod server;
 mod settings;
 mod terminal;
 

@@ -16,8 +16,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plimsoll_executor::control::ControlUrl;
 use plimsoll_ingest::WarehouseLocation;
 use plimsoll_warehouse::Retention;
+use url::Url;
 
 use crate::failure::Failure;
 use key::{Key, Scope};
@@ -30,12 +32,16 @@ pub(crate) struct Settings {
     pub(crate) warehouse: WarehouseLocation,
     /// Where unpublished runs are.
     pub(crate) spool: PathBuf,
+    /// Where jobs are until they end.
+    pub(crate) control: ControlUrl,
     /// How long tables are kept.
     pub(crate) retention: Retention,
     /// What SQL statements may take.
     pub(crate) sql: SqlSettings,
-    /// How `serve` listens and answers.
+    /// How `serve` listens, answers and works.
     pub(crate) serve: ServeSettings,
+    /// Which server commands talk to.
+    pub(crate) server: Url,
     /// Flags of this command line that any other command must repeat to mean the same place, by
     /// name and value.
     pub(crate) place_flags: Vec<(String, String)>,
@@ -52,7 +58,7 @@ pub(crate) struct SqlSettings {
     pub(crate) memory: usize,
 }
 
-/// How `serve` listens and answers.
+/// How `serve` listens, answers and works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServeSettings {
     /// Address and port.
@@ -65,6 +71,21 @@ pub(crate) struct ServeSettings {
     pub(crate) maintain: Option<Duration>,
     /// How many bytes of answers are kept; 0 for none.
     pub(crate) answers: usize,
+    /// What it does.
+    pub(crate) roles: Roles,
+    /// How many tasks it works on at once.
+    pub(crate) tasks: usize,
+    /// How long tasks may go on after it was told to end.
+    pub(crate) grace: Duration,
+}
+
+/// What a service does; at least one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Roles {
+    /// It answers over HTTP.
+    pub(crate) api: bool,
+    /// It works on tasks.
+    pub(crate) worker: bool,
 }
 
 impl Settings {
@@ -107,6 +128,7 @@ impl Settings {
                 "" => Err("it is empty"),
                 path => Ok(PathBuf::from(path)),
             })?,
+            control: layers.parse(Key::Control, str::parse)?,
             retention: layers.parse(Key::Retention, retention::parse)?,
             sql: SqlSettings {
                 timeout: layers.parse(Key::SqlTimeout, timeout)?,
@@ -129,7 +151,16 @@ impl Settings {
                     "off" => Ok(0),
                     size => bytes::parse(size),
                 })?,
+                roles: layers.parse(Key::ServeRole, roles)?,
+                tasks: layers.parse(Key::ServeTasks, |text| match text.parse() {
+                    Ok(tasks @ 1..=MOST_TASKS) => Ok(tasks),
+                    _ => Err(format!("it is no whole number from 1 to {MOST_TASKS}")),
+                })?,
+                grace: layers.parse(Key::ServeGrace, |text| {
+                    humantime::parse_duration(text).map_err(|error| error.to_string())
+                })?,
             },
+            server: layers.parse(Key::Server, server)?,
             place_flags: layers
                 .flags
                 .iter()
@@ -137,6 +168,32 @@ impl Settings {
                 .map(|(key, value)| (key.entry().flag.to_owned(), value.clone()))
                 .collect(),
         })
+    }
+}
+
+/// Tasks that one service works on at once, at most: each has threads and connections of its own.
+const MOST_TASKS: usize = 256;
+
+fn roles(text: &str) -> Result<Roles, String> {
+    let mut roles = Roles {
+        api: false,
+        worker: false,
+    };
+    for word in text.split(',').map(str::trim) {
+        match word {
+            "api" => roles.api = true,
+            "worker" => roles.worker = true,
+            other => return Err(format!("`{other}` is no role; there are api and worker")),
+        }
+    }
+    Ok(roles)
+}
+
+fn server(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "it is no URL")?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err("it is neither http:// nor https://"),
     }
 }
 
@@ -214,6 +271,15 @@ mod tests {
         ] {
             assert!(settings.expect("valid").serve.chosen);
         }
+    }
+
+    #[test]
+    fn a_service_has_the_roles_that_it_is_given() {
+        let of = |text: &str| resolved(&[(Key::ServeRole, text)], &[], "");
+        let roles = of("worker").expect("valid").serve.roles;
+        assert_eq!((roles.api, roles.worker), (false, true));
+        let lines = of("api,wroker").expect_err("no role").lines();
+        assert!(lines.expect("two lines").contains("`wroker` is no role"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! The HTTP API over one warehouse.
+//! The HTTP API over one warehouse and one control store.
 //!
-//! Every route reads; none writes. Errors are `application/problem+json`, and
+//! Routes read the warehouse, and none writes it; those of jobs hand in and
+//! end what workers do. Errors are `application/problem+json`, and
 //! the OpenAPI document at `/api/v1/openapi.json` lists every route with every
 //! status it answers. Nobody is asked who they are: bind to the loopback
 //! address, or put a proxy in front that does.
@@ -13,6 +14,12 @@
 //! | `GET /api/v1/runs` | runs, newest first |
 //! | `GET /api/v1/runs/{run}` | one run with all its columns |
 //! | `GET /api/v1/runs/{run}/report` | its report as JSON, Markdown or HTML |
+//! | `POST /api/v1/jobs` | a job that was accepted |
+//! | `GET /api/v1/jobs` | jobs, newest first |
+//! | `GET /api/v1/jobs/{job}` | one job with its tasks |
+//! | `DELETE /api/v1/jobs/{job}` | the job, which ends |
+//! | `GET /api/v1/jobs/{job}/events` | the job whenever it changes (server-sent events) |
+//! | `POST /api/v1/pause`, `POST /api/v1/resume` | the brake for all jobs |
 //! | `GET /api/v1/openapi.json` | this API |
 //!
 //! Start with [`serve`].
@@ -23,6 +30,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use plimsoll_executor::control::Store;
 use plimsoll_ingest::RunId;
 use plimsoll_warehouse::{Access, QueryLimits, ResolveError, Warehouse, resolve_run_within};
 use tokio::sync::watch;
@@ -31,6 +39,7 @@ use tower_http::trace::{DefaultOnRequest, DefaultOnResponse, TraceLayer};
 mod accept;
 mod answer;
 mod health;
+mod jobs;
 mod openapi;
 mod problem;
 mod refresh;
@@ -81,6 +90,7 @@ impl Default for ApiOptions {
 #[derive(Debug)]
 struct Api {
     warehouse: Arc<Warehouse>,
+    jobs: Store,
     options: ApiOptions,
     slots: slots::Slots,
     /// How the last refresh went.
@@ -119,6 +129,11 @@ fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{run}", get(runs::one))
         .route("/api/v1/runs/{run}/report", get(reports::report))
+        .route("/api/v1/jobs", get(jobs::list).post(jobs::hand_in))
+        .route("/api/v1/jobs/{job}", get(jobs::one).delete(jobs::cancel))
+        .route("/api/v1/jobs/{job}/events", get(jobs::events))
+        .route("/api/v1/pause", post(jobs::pause))
+        .route("/api/v1/resume", post(jobs::resume))
         .route("/api/v1/openapi.json", get(openapi::document))
         .fallback(server::unknown_route)
         .method_not_allowed_fallback(server::wrong_method)

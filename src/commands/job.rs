@@ -2,6 +2,8 @@
 
 mod result;
 
+pub(super) use result::summary_of_row;
+
 use plimsoll_executor::performance::{
     JobError, JobOutcome, JobRequest, Progress, RunOutcome, StopSignal, run_job,
 };

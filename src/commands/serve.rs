@@ -1,5 +1,6 @@
-//! `plimsoll serve`: the warehouse over HTTP.
+//! `plimsoll serve`: the warehouse over HTTP, and workers for the jobs that are handed in.
 
+mod labour;
 mod upkeep;
 
 use std::io;
@@ -7,10 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Args;
+use plimsoll_executor::control::Store;
 use plimsoll_query_api::api::{self, ApiOptions};
 use plimsoll_warehouse::{Warehouse, WarehouseOptions};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::recovery::recover_always;
 use super::{reading, runtime};
@@ -27,12 +30,14 @@ Examples:
   plimsoll serve
   plimsoll serve --listen 127.0.0.1:9090 --warehouse /srv/plimsoll/warehouse
   curl -s localhost:8080/api/v1/runs
-  curl -s localhost:8080/api/v1/sql -d '{\"sql\": \"select * from peak_rps\"}' \\
-       -H 'content-type: application/json'
+  plimsoll serve --role worker --control postgres://plimsoll@db/plimsoll
+      a worker for the jobs of another host's API
 
 Nobody is asked who they are: stay on 127.0.0.1, or put a proxy in front that
-does. Runs that crashes leave behind are published, now and every minute, and
-the warehouse is maintained as by `plimsoll warehouse optimize` and `vacuum`.")]
+does. Jobs that `plimsoll submit` hands in are worked on, and outlive crashes.
+Runs that crashes leave behind are published, now and every minute, and the
+warehouse is maintained as by `plimsoll warehouse optimize` and `vacuum`.
+Ctrl-C lets tasks end within --grace, then puts them back; twice ends at once.")]
 pub(crate) struct ServeArgs {}
 
 /// Serves until the user ends it.
@@ -50,35 +55,50 @@ pub(crate) fn execute(
 
 async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let (listener, warning) = listen(&settings.serve).await?;
-    if let Some(warning) = warning {
-        say(&warning);
-    }
-    let address = listener.local_addr().map_err(|error| no_address(&error))?;
-    if !address.ip().is_loopback() {
-        say(&format!(
-            "warning: {address} can be reached by others, and nobody is asked who they are"
-        ));
-    }
-    let engine = WarehouseOptions {
-        answers: settings.serve.answers,
-        ..reading::options(settings)
+    let api = match settings.serve.roles.api {
+        true => Some(listen(&settings.serve).await?),
+        false => None,
     };
     reading::let_many_files_open();
-    let warehouse = Warehouse::open(&settings.warehouse, engine)
-        .await
-        .map_err(|error| reading::unreadable(&error))?;
-    announce(address, settings, console)?;
-    let options = ApiOptions {
-        query_timeout: settings.sql.timeout,
-        max_rows: settings.serve.max_rows,
-        ..ApiOptions::default()
+    let store = labour::open(&settings.control).await?;
+    let (end, ending) = watch::channel(false);
+    let answering = match api {
+        Some((listener, warning)) => {
+            if let Some(warning) = warning {
+                say(&warning);
+            }
+            Some(answer(listener, &store, settings, console, until(&ending)).await?)
+        }
+        None => {
+            announce_worker(settings, console)?;
+            None
+        }
     };
-    let ended = async move { interrupts.next().await };
+    let answering = async {
+        match answering {
+            Some(server) => server.await,
+            None => Ok(()),
+        }
+    };
+    let working = async {
+        if settings.serve.roles.worker {
+            labour::work(&store, settings, until(&ending)).await;
+        }
+    };
+    let interrupted = async {
+        interrupts.next().await;
+        if settings.serve.roles.worker {
+            console.note("ending: tasks may go on for a while; once more ends at once");
+        }
+        end.send_replace(true);
+        interrupts.next().await;
+    };
     let served = tokio::select! {
-        served = api::serve(listener, Arc::new(warehouse), options, ended) => served,
+        (served, ()) = async { tokio::join!(answering, working) } => served,
+        () = interrupted => return Err(Failure::cancelled()),
         never = recover_always(settings, console) => match never {},
         never = maintain_always(settings, console) => match never {},
+        never = labour::keep_books(&store, settings) => match never {},
     };
     served.map_err(|error| {
         Failure::failed(
@@ -90,12 +110,67 @@ async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
+/// Ready once the service is told to end.
+fn until(ending: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + use<> {
+    let mut ending = ending.clone();
+    async move {
+        // Where nobody can say more, it ends as well.
+        ending.wait_for(|ending| *ending).await.ok();
+    }
+}
+
+/// Opens the warehouse and says where it is served; what comes back serves it.
+async fn answer(
+    listener: TcpListener,
+    store: &Store,
+    settings: &Settings,
+    console: &Console,
+    ended: impl Future<Output = ()> + Send + 'static,
+) -> Result<impl Future<Output = io::Result<()>>, Failure> {
+    let address = listener.local_addr().map_err(|error| no_address(&error))?;
+    if !address.ip().is_loopback() {
+        say(&format!(
+            "warning: {address} can be reached by others, and nobody is asked who they are"
+        ));
+    }
+    let engine = WarehouseOptions {
+        answers: settings.serve.answers,
+        ..reading::options(settings)
+    };
+    let warehouse = Warehouse::open(&settings.warehouse, engine)
+        .await
+        .map_err(|error| reading::unreadable(&error))?;
+    announce(address, settings, console)?;
+    let options = ApiOptions {
+        query_timeout: settings.sql.timeout,
+        max_rows: settings.serve.max_rows,
+        ..ApiOptions::default()
+    };
+    let store = store.clone();
+    Ok(async move { api::serve(listener, Arc::new(warehouse), store, options, ended).await })
+}
+
+fn announce_worker(settings: &Settings, console: &Console) -> Result<(), Failure> {
+    if console.json {
+        return console.json(&json!({
+            "url": null,
+            "warehouse": settings.warehouse.to_string(),
+            "control": settings.control.to_string(),
+        }));
+    }
+    console.result(&format!(
+        "working on the jobs of {}   (Ctrl-C ends it)",
+        settings.control
+    ))
+}
+
 fn announce(address: SocketAddr, settings: &Settings, console: &Console) -> Result<(), Failure> {
     let url = format!("http://{address}");
     if console.json {
         return console.json(&json!({
             "url": url,
             "warehouse": settings.warehouse.to_string(),
+            "control": settings.control.to_string(),
         }));
     }
     console.result(&format!(
@@ -140,6 +215,7 @@ fn no_address(error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Roles;
 
     fn settings(listen: SocketAddr, chosen: bool) -> ServeSettings {
         ServeSettings {
@@ -148,6 +224,12 @@ mod tests {
             max_rows: 1,
             maintain: None,
             answers: 0,
+            roles: Roles {
+                api: true,
+                worker: false,
+            },
+            tasks: 1,
+            grace: std::time::Duration::ZERO,
         }
     }
 

@@ -10,6 +10,8 @@ pub(crate) enum Key {
     Warehouse,
     /// Where runs are written while they are measured.
     Spool,
+    /// Where jobs are kept until they have ended.
+    Control,
     /// How long rows are kept.
     Retention,
     /// How long one statement may take.
@@ -26,6 +28,14 @@ pub(crate) enum Key {
     ServeMaintain,
     /// How many bytes of answers `serve` keeps.
     ServeAnswers,
+    /// What `serve` does.
+    ServeRole,
+    /// How many tasks `serve` works on at once.
+    ServeTasks,
+    /// How long tasks may go on after `serve` was told to end.
+    ServeGrace,
+    /// Which server commands talk to.
+    Server,
 }
 
 /// Which commands have the setting's flag.
@@ -55,9 +65,10 @@ pub(crate) struct Entry {
 
 impl Key {
     /// Every setting, in the order in which help texts list them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Warehouse,
         Self::Spool,
+        Self::Control,
         Self::Retention,
         Self::SqlTimeout,
         Self::SqlMaxRows,
@@ -66,6 +77,10 @@ impl Key {
         Self::ServeMaxRows,
         Self::ServeMaintain,
         Self::ServeAnswers,
+        Self::ServeRole,
+        Self::ServeTasks,
+        Self::ServeGrace,
+        Self::Server,
     ];
 
     /// What there is to know of it.
@@ -86,6 +101,14 @@ impl Key {
                 value_name: "DIR",
                 default: "./plimsoll-data/spool",
                 doc: "Where unpublished runs are",
+            },
+            Self::Control => Entry {
+                name: "control",
+                flag: "control",
+                scope: Scope::Everywhere,
+                value_name: "URL",
+                default: "./plimsoll-data/control.db",
+                doc: "Where jobs are",
             },
             Self::Retention => Entry {
                 name: "retention",
@@ -150,6 +173,38 @@ impl Key {
                 value_name: "SIZE",
                 default: "64MiB",
                 doc: "Memory for answers asked again, or `off`",
+            },
+            Self::ServeRole => Entry {
+                name: "serve.role",
+                flag: "role",
+                scope: Scope::Commands(&["serve"]),
+                value_name: "LIST",
+                default: "api,worker",
+                doc: "What to be: api, worker, or both",
+            },
+            Self::ServeTasks => Entry {
+                name: "serve.tasks",
+                flag: "tasks",
+                scope: Scope::Commands(&["serve"]),
+                value_name: "N",
+                default: "4",
+                doc: "Work on at most N tasks at once",
+            },
+            Self::ServeGrace => Entry {
+                name: "serve.grace",
+                flag: "grace",
+                scope: Scope::Commands(&["serve"]),
+                value_name: "TIME",
+                default: "30s",
+                doc: "Let tasks end for so long after Ctrl-C",
+            },
+            Self::Server => Entry {
+                name: "server",
+                flag: "server",
+                scope: Scope::Commands(&["submit", "jobs", "job", "cancel", "pause", "resume"]),
+                value_name: "URL",
+                default: "http://127.0.0.1:8080",
+                doc: "Which `plimsoll serve` to talk to",
             },
         }
     }

@@ -24,6 +24,7 @@ mod served;
 mod simulated;
 mod skewed;
 mod spilled;
+mod submitted;
 mod tidy;
 mod upkeep;
 mod whole_path;

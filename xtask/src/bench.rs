@@ -12,6 +12,7 @@ use crate::cargo::cargo;
 
 mod bound;
 mod changes;
+mod claims;
 mod distribution;
 mod floor;
 mod load;
@@ -39,6 +40,8 @@ enum Benchmark {
     Warehouse(warehouse::Args),
     /// How often changes of known size are found in series, and how often there is none
     Changes,
+    /// What a claim costs on SQLite and PostgreSQL, and how soon a job's first request is sent
+    Claims(claims::Args),
 }
 
 /// Runs one benchmark. The floor client has to be an optimised build to show the machine's limit,
@@ -47,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let short = match &args.benchmark {
         Benchmark::Truth(args) => args.short,
         Benchmark::Warehouse(args) => args.short,
-        Benchmark::Start(_) | Benchmark::Changes => false,
+        Benchmark::Start(_) | Benchmark::Changes | Benchmark::Claims(_) => false,
     };
     if cfg!(debug_assertions) && !short {
         return run_optimised();
@@ -57,6 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Benchmark::Start(args) => start::run(args),
         Benchmark::Warehouse(args) => warehouse::run(args),
         Benchmark::Changes => changes::run(),
+        Benchmark::Claims(args) => claims::run(args),
     }
 }
 

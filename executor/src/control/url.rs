@@ -21,8 +21,8 @@ pub(super) enum Place {
 /// A text that says no place for a control store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlUrlError {
-    /// Another scheme, or none.
-    #[error("it is neither sqlite://PATH nor postgres://USER@HOST/DATABASE")]
+    /// Another scheme.
+    #[error("it is neither a file, sqlite://PATH, nor postgres://USER@HOST/DATABASE")]
     Scheme,
     /// A scheme and nothing behind it.
     #[error("it names no file")]
@@ -44,6 +44,12 @@ impl FromStr for ControlUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(path) = text.strip_prefix("sqlite://") {
             return match path {
+                "" => Err(ControlUrlError::NoFile),
+                path => Ok(Self(Place::File(PathBuf::from(path)))),
+            };
+        }
+        if !text.contains("://") {
+            return match text {
                 "" => Err(ControlUrlError::NoFile),
                 path => Ok(Self(Place::File(PathBuf::from(path)))),
             };
@@ -119,7 +125,11 @@ mod tests {
             Ok("postgres://ada@db.example:5433/plimsoll?sslmode=require".to_string())
         );
         assert_eq!(shown("sqlite://"), Err(ControlUrlError::NoFile));
-        assert_eq!(shown("control.db"), Err(ControlUrlError::Scheme));
+        assert_eq!(
+            shown("./control.db"),
+            Ok("sqlite://./control.db".to_string())
+        );
+        assert_eq!(shown(""), Err(ControlUrlError::NoFile));
         assert_eq!(shown("mysql://host/db"), Err(ControlUrlError::Scheme));
         assert_eq!(shown("postgres://host"), Err(ControlUrlError::NoDatabase));
         let malformed = shown("postgres://host:port/db").expect_err("no port");

@@ -33,12 +33,20 @@ use super::problem::{Code, MEDIA_TYPE, ProblemBody};
         super::runs::list,
         super::runs::one,
         super::reports::report,
+        super::jobs::hand_in,
+        super::jobs::list,
+        super::jobs::one,
+        super::jobs::cancel,
+        super::jobs::events,
+        super::jobs::pause,
+        super::jobs::resume,
         document
     ),
     components(schemas(ProblemBody)),
     tags(
         (name = "sql", description = "Ask anything."),
         (name = "runs", description = "What was measured."),
+        (name = "jobs", description = "What is to be measured."),
         (name = "health", description = "For the one who runs the server.")
     )
 )]
@@ -88,6 +96,17 @@ problems! {
     RunProblems:
         InvalidParameter, UnknownRun, InvalidRun, AmbiguousRun, QueryTimeout, QueryMemory,
         TooManyQueries, WarehouseUnreadable, ShuttingDown, UnreadableRun, Internal;
+    /// What a job that is handed in may be answered with instead.
+    SubmitProblems:
+        InvalidJson, InvalidJob, InvalidParameter, UnsupportedMediaType, BodyTooLarge,
+        BodyUnreadable, IdempotencyKeyUsed, ControlUnavailable;
+    /// What the list of jobs may answer instead.
+    JobListProblems: InvalidParameter, ControlUnavailable;
+    /// What a job may be answered with instead.
+    JobProblems:
+        InvalidParameter, UnknownJob, InvalidJobReference, AmbiguousJob, ControlUnavailable;
+    /// What the brake may answer instead.
+    PauseProblems: InvalidParameter, ControlUnavailable;
     /// What a report may be answered with instead.
     ReportProblems:
         InvalidParameter, NotAcceptable, UnknownRun, InvalidRun, AmbiguousRun, QueryTimeout,

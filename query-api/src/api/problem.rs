@@ -5,9 +5,11 @@
 //! [`Problem`] through one of the conversions below, each an exhaustive match.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection, StringRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use plimsoll_executor::control::StoreError;
+use plimsoll_executor::job_spec::Fault;
 use plimsoll_warehouse::{QueryError, ResolveError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -96,6 +98,18 @@ codes! {
     InvalidRun = "invalid_run", BAD_REQUEST, "that names no run";
     /// Several runs are meant.
     AmbiguousRun = "ambiguous_run", CONFLICT, "several runs are meant";
+    /// The job has faults; `faults` lists them all.
+    InvalidJob = "invalid_job", UNPROCESSABLE_ENTITY, "the job cannot be used";
+    /// The idempotency key names another job.
+    IdempotencyKeyUsed = "idempotency_key_used", CONFLICT, "the idempotency key names another job";
+    /// No such job.
+    UnknownJob = "unknown_job", NOT_FOUND, "no such job";
+    /// The text cannot name a job.
+    InvalidJobReference = "invalid_job_reference", BAD_REQUEST, "that names no job";
+    /// Several jobs are meant.
+    AmbiguousJob = "ambiguous_job", CONFLICT, "several jobs are meant";
+    /// The control store cannot be read or written.
+    ControlUnavailable = "control_unavailable", SERVICE_UNAVAILABLE, "the control store cannot be used";
     /// The warehouse cannot be read.
     WarehouseUnreadable = "warehouse_unreadable", SERVICE_UNAVAILABLE, "the warehouse cannot be read";
     /// The server is going down.
@@ -113,6 +127,18 @@ pub(crate) struct Problem {
     detail: String,
     help: Option<String>,
     matches: Vec<String>,
+    faults: Vec<FaultBody>,
+}
+
+/// One thing that is wrong with a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Fault)]
+pub(crate) struct FaultBody {
+    /// Where in the job file; empty for all of it.
+    #[schema(example = "suites[0].slo.ttft_p99")]
+    path: String,
+    /// What is wrong, and what would do.
+    message: String,
 }
 
 /// An error: RFC 9457 with a stable code.
@@ -134,10 +160,14 @@ pub(crate) struct ProblemBody {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
-    /// The runs that are meant, where several are.
+    /// The runs or jobs that are meant, where several are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     matches: Vec<String>,
+    /// All that is wrong with a job, in the order of its file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    faults: Vec<FaultBody>,
 }
 
 impl Problem {
@@ -148,6 +178,28 @@ impl Problem {
             detail: detail.into(),
             help: None,
             matches: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// What happened.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The same with those that may be meant.
+    pub(crate) fn with_matches(self, matches: Vec<String>) -> Self {
+        Self { matches, ..self }
+    }
+
+    /// The same with all that is wrong with a job.
+    pub(crate) fn with_faults(self, faults: Vec<Fault>) -> Self {
+        let faults = faults
+            .into_iter()
+            .map(|Fault { path, message }| FaultBody { path, message });
+        Self {
+            faults: faults.collect(),
+            ..self
         }
     }
 
@@ -167,6 +219,7 @@ impl IntoResponse for Problem {
             detail,
             help,
             matches,
+            faults,
         } = self;
         if code.status().is_server_error() {
             tracing::debug!(code = code.as_str(), %detail, "a request failed");
@@ -179,6 +232,7 @@ impl IntoResponse for Problem {
             detail,
             help,
             matches,
+            faults,
         };
         let mut response = (code.status(), Json(body)).into_response();
         let headers = response.headers_mut();
@@ -228,8 +282,9 @@ impl From<&ResolveError> for Problem {
             ),
             ResolveError::Query(error) => return Self::from(error.as_ref()),
         };
-        let problem = Self::new(code, error.to_string()).with_help(error.help());
-        Self { matches, ..problem }
+        Self::new(code, error.to_string())
+            .with_help(error.help())
+            .with_matches(matches)
     }
 }
 
@@ -249,6 +304,30 @@ impl From<ReportError> for Problem {
             }
         };
         Self::new(code, in_one_line(&error)).with_help(error.help())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::KeyUsed { .. } => Code::IdempotencyKeyUsed,
+            StoreError::Database { .. }
+            | StoreError::Folder { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::Row { .. } => Code::ControlUnavailable,
+        };
+        Self::new(code, in_one_line(&error)).with_help(error.help())
+    }
+}
+
+impl From<StringRejection> for Problem {
+    fn from(rejection: StringRejection) -> Self {
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Code::BodyTooLarge,
+            _ => Code::BodyUnreadable,
+        };
+        Self::new(code, rejection.body_text())
     }
 }
 

@@ -1,10 +1,12 @@
 //! The server's life: from the listener to the last connection.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, Uri};
+use plimsoll_executor::control::Store;
 use plimsoll_warehouse::Warehouse;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -27,6 +29,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub async fn serve(
     listener: TcpListener,
     warehouse: Arc<Warehouse>,
+    jobs: Store,
     options: ApiOptions,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
@@ -43,12 +46,14 @@ pub async fn serve(
     let api = Api {
         slots: super::slots::Slots::new(options.concurrent_queries),
         warehouse,
+        jobs,
         options,
         health,
         ending,
     };
 
-    let server = axum::serve(listener, router(Arc::new(api))).with_graceful_shutdown(async move {
+    let app = router(Arc::new(api)).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         shutdown.await;
         tracing::debug!("no new connections; requests that run go on");
         // Nobody listens where the server failed; then there is nothing to drain.

@@ -94,7 +94,12 @@ async fn the_document_lists_every_route() {
     let paths = server.document()["paths"].as_object().expect("paths");
     let routes: Vec<&str> = paths.keys().map(String::as_str).collect();
     let expected = [
+        "/api/v1/jobs",
+        "/api/v1/jobs/{job}",
+        "/api/v1/jobs/{job}/events",
         "/api/v1/openapi.json",
+        "/api/v1/pause",
+        "/api/v1/resume",
         "/api/v1/runs",
         "/api/v1/runs/{run}",
         "/api/v1/runs/{run}/report",
@@ -104,12 +109,11 @@ async fn the_document_lists_every_route() {
     ];
     assert_eq!(routes, expected);
     for route in expected {
-        let method = if route == "/api/v1/sql" {
-            Method::POST
-        } else {
-            Method::GET
+        let method = match route {
+            "/api/v1/sql" | "/api/v1/pause" | "/api/v1/resume" => Method::POST,
+            _ => Method::GET,
         };
-        let path = route.replace("{run}", "latest");
+        let path = route.replace("{run}", "latest").replace("{job}", "latest");
         let answer = server.send(method, &path, &[], "").await;
         assert_ne!(answer.json()["code"], "unknown_route", "{route} is served");
         assert_ne!(answer.status, 405, "{route} is served by that method");

@@ -3,6 +3,7 @@
 
 mod client;
 mod health;
+mod jobs;
 mod life;
 mod place;
 mod problems;

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use hyper::Method;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use plimsoll_executor::control::{Clock, ControlUrl, Store};
 use plimsoll_query_api::api::{ApiOptions, serve};
 use plimsoll_warehouse::Warehouse;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -35,6 +37,9 @@ pub(crate) struct Server {
     document: Value,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<io::Result<()>>,
+    /// Where its jobs are.
+    pub(crate) jobs: Store,
+    _control: TempDir,
     /// The folder that it reads lasts as long as it does.
     place: Option<Place>,
 }
@@ -48,7 +53,11 @@ impl Server {
             // A server that is dropped without a word ends as well.
             stopped.await.ok();
         };
-        let served = tokio::spawn(serve(listener, warehouse, options, shutdown));
+        let control = TempDir::new().expect("a folder");
+        let url = ControlUrl::file(&control.path().join("control.db"));
+        let jobs = Store::open(&url, Clock::Database).await.expect("a store");
+        let served = serve(listener, warehouse, jobs.clone(), options, shutdown);
+        let served = tokio::spawn(served);
         let request = request(Method::GET, "/api/v1/openapi.json", &[], "");
         let answer = Answer::read(Connection::open(address).await.send(request).await).await;
         Self {
@@ -56,6 +65,8 @@ impl Server {
             document: answer.json(),
             stop: Some(stop),
             served,
+            jobs,
+            _control: control,
             place: None,
         }
     }
@@ -182,6 +193,11 @@ fn route(path: &str) -> Option<&'static str> {
         ["api", "v1", "runs"] => "/api/v1/runs",
         ["api", "v1", "runs", _] => "/api/v1/runs/{run}",
         ["api", "v1", "runs", _, "report"] => "/api/v1/runs/{run}/report",
+        ["api", "v1", "jobs"] => "/api/v1/jobs",
+        ["api", "v1", "jobs", _] => "/api/v1/jobs/{job}",
+        ["api", "v1", "jobs", _, "events"] => "/api/v1/jobs/{job}/events",
+        ["api", "v1", "pause"] => "/api/v1/pause",
+        ["api", "v1", "resume"] => "/api/v1/resume",
         ["api", "v1", "openapi.json"] => "/api/v1/openapi.json",
         _ => return None,
     })

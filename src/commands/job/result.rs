@@ -85,3 +85,54 @@ fn summary(run: &RunRow, headline: Option<&str>) -> Value {
         "schedule_lag_ns_p99": run.schedule_lag_ns_p99,
     })
 }
+
+/// The same of a run that a server shows.
+pub(crate) fn summary_of_row(row: &Map<String, Value>) -> Value {
+    let of = |column: &str| {
+        (
+            column.to_owned(),
+            row.get(column).cloned().unwrap_or(Value::Null),
+        )
+    };
+    Value::Object(SUMMARY.iter().map(|column| of(column)).collect())
+}
+
+/// The columns that a summary has.
+const SUMMARY: [&str; 17] = [
+    "headline_stage",
+    "peak_goodput_rps",
+    "limit_found",
+    "peak_throughput_rps",
+    "output_tokens_per_s",
+    "floor_ttft_ns",
+    "ttft_ns_p50",
+    "ttft_ns_p99",
+    "tpot_ns_p50",
+    "tpot_ns_p99",
+    "itl_ns_p50",
+    "itl_ns_p99",
+    "e2e_ns_p50",
+    "e2e_ns_p99",
+    "error_rate",
+    "slo_attainment",
+    "schedule_lag_ns_p99",
+];
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_ingest::{RunId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_run_of_a_server_has_the_same_summary() {
+        let now = Timestamp::now();
+        let of_row = summary(&RunRow::blank(RunId::new(now), now), None);
+        let of_server = summary_of_row(&Map::new());
+        let names = |value: &Value| -> Vec<String> {
+            let fields = value.as_object().expect("an object").keys();
+            fields.filter(|name| *name != "headline").cloned().collect()
+        };
+        assert_eq!(names(&of_row), names(&of_server));
+    }
+}

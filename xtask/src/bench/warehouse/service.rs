@@ -66,6 +66,8 @@ impl Service {
             .args(["serve", "--json", "--quiet", "--listen", "127.0.0.1:0"])
             .args(["--maintain", maintain, "--warehouse"])
             .arg(warehouse)
+            .args(["--role", "api", "--control"])
+            .arg(warehouse.with_extension("control.db"))
             .current_dir(warehouse);
         let mut process = Asked::start(&mut command)?;
         let told: Value = process.answer().context("serve names its URL")?;
