@@ -1,7 +1,6 @@
 //! Brings what the store knows for good to the warehouse: the rows of jobs that ended, and who did what.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_ingest::publish::{PublishError, count_runs, publish_job};
@@ -11,7 +10,7 @@ use plimsoll_ingest::{
 
 use crate::control::{Job, Store, StoreError};
 use crate::job_spec::{Change, JobSpec};
-use crate::worker::Failures;
+use crate::worker::{Failures, Warn};
 
 /// How often it is looked for what is new.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -32,11 +31,7 @@ enum BringError {
 }
 
 /// Brings what is new, for as long as it is waited for. Any number of processes may do so at once.
-pub async fn bring_always(
-    store: &Store,
-    warehouse: &WarehouseLocation,
-    warn: &Arc<dyn Fn(&str) + Send + Sync>,
-) -> Infallible {
+pub async fn bring_always(store: &Store, warehouse: &WarehouseLocation, warn: &Warn) -> Infallible {
     let mut failures = Failures::default();
     loop {
         let wait = match bring(store, warehouse).await {

@@ -32,6 +32,12 @@ const POLL: Duration = Duration::from_millis(250);
 /// After a failure of the store it is asked again after this time, and after at most the other.
 const STORE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
+/// What a variable holds that a job names for its API key.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Who is told what goes wrong with the store and the warehouse, one line each.
+pub type Warn = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// Where and how workers work.
 #[derive(Clone)]
 pub struct WorkerOptions {
@@ -44,9 +50,9 @@ pub struct WorkerOptions {
     /// How long tasks may go on after the workers were told to end.
     pub grace: Duration,
     /// What a variable holds that a job names for its API key.
-    pub variables: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub variables: Variables,
     /// Who is told what goes wrong with the store and the warehouse, one line each.
-    pub warn: Arc<dyn Fn(&str) + Send + Sync>,
+    pub warn: Warn,
 }
 
 impl std::fmt::Debug for WorkerOptions {
@@ -194,7 +200,7 @@ impl Failures {
     pub(crate) fn next_of(
         &mut self,
         error: &(dyn std::error::Error + 'static),
-        warn: &Arc<dyn Fn(&str) + Send + Sync>,
+        warn: &Warn,
     ) -> Duration {
         let text = plimsoll_ingest::storage::chain(error);
         if self.said.as_ref() != Some(&text) {

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Failures;
+use super::{Failures, Warn};
 use crate::control::{Caller, Expired, Store, StoreError};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -14,7 +13,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SEEN_FOR: Duration = Duration::from_secs(5);
 
 /// Rescues tasks for as long as it is waited for. Any number of processes may do so at once.
-pub async fn rescue_always(store: &Store, warn: &Arc<dyn Fn(&str) + Send + Sync>) -> Infallible {
+pub async fn rescue_always(store: &Store, warn: &Warn) -> Infallible {
     let mut seen: Vec<(Expired, Instant)> = Vec::new();
     let mut failures = Failures::default();
     loop {

@@ -275,7 +275,7 @@ async fn a_job_is_followed_to_its_end() {
     let last = text
         .lines()
         .filter_map(|line| line.strip_prefix("data: "))
-        .last();
+        .next_back();
     let last: Value = serde_json::from_str(last.expect("data")).expect("JSON");
     assert_eq!(
         (last["state"].clone(), last["verdict"].clone()),

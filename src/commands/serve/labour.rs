@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plimsoll_executor::bookkeeping::bring_always;
 use plimsoll_executor::control::{Clock, ControlUrl, Store};
-use plimsoll_executor::worker::{WorkerOptions, Workers, rescue_always};
+use plimsoll_executor::worker::{Warn, WorkerOptions, Workers, rescue_always};
 
 use crate::failure::{Failure, chain};
 use crate::settings::Settings;
@@ -43,6 +43,6 @@ pub(super) async fn keep_books(store: &Store, settings: &Settings) -> Infallible
     rescued
 }
 
-fn warn() -> Arc<dyn Fn(&str) + Send + Sync> {
+fn warn() -> Warn {
     Arc::new(|text| say(&format!("warning: {text}")))
 }
