@@ -18,6 +18,7 @@ use crate::commands::quickstart::QuickstartArgs;
 use crate::commands::report::ReportArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::runs::RunsArgs;
+use crate::commands::schedules::SchedulesArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::simulate::SimulateArgs;
 use crate::commands::sql::SqlArgs;
@@ -101,6 +102,8 @@ pub(crate) enum Command {
     Pause(PauseArgs),
     /// Let all jobs go on
     Resume(ResumeArgs),
+    /// Jobs that a server hands in by itself
+    Schedules(SchedulesArgs),
     /// Make the warehouse, and keep it small and quick
     Warehouse(WarehouseArgs),
     /// Be a model server with a known truth
@@ -198,6 +201,7 @@ mod tests {
                 "cancel" => "cancel j",
                 "pause" => "pause",
                 "resume" => "resume",
+                "schedules" => "schedules",
                 other => panic!("no minimal command line for `{other}`"),
             }
             .to_owned()

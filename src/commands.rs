@@ -8,6 +8,7 @@ pub(crate) mod quickstart;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schedules;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod sql;
@@ -75,6 +76,7 @@ pub(crate) fn execute(asked: Asked) -> Result<Exit, Failure> {
         Command::Jobs(args) => jobs::execute_list(&args, &settings()?, &console),
         Command::Job(args) => jobs::execute_one(&args, &settings()?, &console),
         Command::Cancel(args) => control::execute_cancel(&args, &settings()?, &console),
+        Command::Schedules(args) => schedules::execute(&args, &settings()?, &console),
         Command::Pause(args) => control::execute_pause(&args, &settings()?, &console),
         Command::Resume(args) => control::execute_resume(&args, &settings()?, &console),
     }

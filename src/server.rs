@@ -90,6 +90,20 @@ impl Server {
         &self,
         call: RequestBuilder,
     ) -> Result<T, CallError> {
+        let (status, text) = self.answer(call).await?;
+        serde_json::from_str(&text).map_err(|_| self.no_plimsoll(status))
+    }
+
+    /// Makes a call whose answer says nothing.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub(crate) async fn tell(&self, call: RequestBuilder) -> Result<(), CallError> {
+        self.answer(call).await?;
+        Ok(())
+    }
+
+    async fn answer(&self, call: RequestBuilder) -> Result<(StatusCode, String), CallError> {
         let unreachable = |error: reqwest::Error| {
             CallError::Unreachable(Failure::failed(
                 format_args!("no server answers at {}: {}", self.base, reason(&error)),
@@ -100,7 +114,7 @@ impl Server {
         let status = answer.status();
         let text = answer.text().await.map_err(unreachable)?;
         if status.is_success() {
-            return serde_json::from_str(&text).map_err(|_| self.no_plimsoll(status));
+            return Ok((status, text));
         }
         Err(match serde_json::from_str::<Value>(&text) {
             Ok(problem) if problem["code"].is_string() => {
@@ -147,7 +161,9 @@ impl Server {
             help => help,
         };
         match text("code").as_str() {
-            "invalid_job" => Failure::usage(text("detail"), "correct the file and submit it again"),
+            "invalid_job" | "invalid_schedule" => {
+                Failure::usage(text("detail"), "correct the file and hand it in again")
+            }
             "invalid_job_reference" | "ambiguous_job" | "invalid_parameter" => {
                 Failure::usage(text("detail"), help)
             }

@@ -86,6 +86,8 @@ pub(crate) struct Roles {
     pub(crate) api: bool,
     /// It works on tasks.
     pub(crate) worker: bool,
+    /// It hands in the jobs of schedules.
+    pub(crate) scheduler: bool,
 }
 
 impl Settings {
@@ -178,12 +180,18 @@ fn roles(text: &str) -> Result<Roles, String> {
     let mut roles = Roles {
         api: false,
         worker: false,
+        scheduler: false,
     };
     for word in text.split(',').map(str::trim) {
         match word {
             "api" => roles.api = true,
             "worker" => roles.worker = true,
-            other => return Err(format!("`{other}` is no role; there are api and worker")),
+            "scheduler" => roles.scheduler = true,
+            other => {
+                return Err(format!(
+                    "`{other}` is no role; there are api, worker and scheduler"
+                ));
+            }
         }
     }
     Ok(roles)

@@ -148,6 +148,8 @@ async fn submit(store: &Store, lane: &str, tasks: u64) -> Result<(), Error> {
         trigger: Trigger::Api,
         traceparent: None,
         idempotency_key: None,
+        tick: None,
+        not_before: None,
     };
     let caller = Caller {
         actor: "bench".to_string(),

@@ -12,7 +12,7 @@ use crate::control::{Job, Store, StoreError};
 use crate::job_spec::{Change, JobSpec};
 use crate::worker::{Failures, Warn};
 
-/// How often it is looked for what is new.
+/// How often it is looked for what others have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How many rows are brought at a time.
 const ROWS: i64 = 500;
@@ -33,7 +33,9 @@ enum BringError {
 /// Brings what is new, for as long as it is waited for. Any number of processes may do so at once.
 pub async fn bring_always(store: &Store, warehouse: &WarehouseLocation, warn: &Warn) -> Infallible {
     let mut failures = Failures::default();
+    let mut changes = store.changes();
     loop {
+        changes.borrow_and_update();
         let wait = match bring(store, warehouse).await {
             Ok(()) => {
                 failures = Failures::default();
@@ -41,7 +43,11 @@ pub async fn bring_always(store: &Store, warehouse: &WarehouseLocation, warn: &W
             }
             Err(error) => failures.next_of(&error, warn).max(LOOK_EVERY),
         };
-        tokio::time::sleep(wait).await;
+        tokio::select! {
+            // The sender is the store's own.
+            _ = changes.changed(), if wait == LOOK_EVERY => {}
+            () = tokio::time::sleep(wait) => {}
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! - a task is begun at most as often as it may be, then it is settled and ends;
 //! - a task that has ended stays as it is;
 //! - tasks that need a lane for themselves have it, and a host makes one performance load at a time;
+//! - a tick of a schedule has one job at most;
 //! - a task is passed over at most [`BYPASSES`] times by those that came later, besides those that were
 //!   there before it.
 
@@ -26,9 +27,10 @@ mod lease;
 mod migration;
 mod record;
 mod rescue;
+mod schedules;
 mod url;
 
-pub use accept::{Accepted, BYPASSES, NewJob, NewTask};
+pub use accept::{Accepted, BYPASSES, NewJob, NewTask, Tick};
 pub use cancel::Cancelled;
 pub use claim::{Errand, LEASE, Lease, Worker};
 pub use clock::{Clock, SetClock};
@@ -39,4 +41,5 @@ pub use jobs::Depth;
 pub use lease::{Began, Held, TaskEnd, Wishes};
 pub use record::{Job, JobState, Priority, Task, TaskState};
 pub use rescue::Expired;
+pub use schedules::{Fired, Schedule};
 pub use url::{ControlUrl, ControlUrlError};

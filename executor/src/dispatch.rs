@@ -56,7 +56,17 @@ pub async fn submit(store: &Store, submission: Submission) -> Result<Accepted, S
             return Err(invalid.into());
         }
     };
-    let lane = lane(&spec);
+    let job = NewJob {
+        traceparent,
+        idempotency_key,
+        ..new_job(&document, &spec, trigger)
+    };
+    Ok(store.accept(&job, &caller).await?)
+}
+
+/// A job and its tasks, as the store takes them in.
+pub(crate) fn new_job(document: &Value, spec: &JobSpec, trigger: Trigger) -> NewJob {
+    let lane = lane(spec);
     let tasks = spec.suites.iter().map(|suite| NewTask {
         pillar: "performance".to_string(),
         suite: suite.profile.name().to_string(),
@@ -65,17 +75,18 @@ pub async fn submit(store: &Store, submission: Submission) -> Result<Accepted, S
         loads: true,
         max_attempts: spec.max_attempts,
     });
-    let job = NewJob {
+    NewJob {
         spec: spec.to_json().to_string(),
-        digest: digest(canonical_json(&document).as_bytes()),
+        digest: digest(canonical_json(document).as_bytes()),
         tasks: tasks.collect(),
         priority: spec.priority,
         deadline: spec.deadline,
         trigger,
-        traceparent,
-        idempotency_key,
-    };
-    Ok(store.accept(&job, &caller).await?)
+        traceparent: None,
+        idempotency_key: None,
+        tick: None,
+        not_before: None,
+    }
 }
 
 /// What tasks of a job may have to themselves: the endpoint's scheme, host and port.

@@ -15,7 +15,7 @@ use crate::load::profile::Profile;
 use crate::performance::PerformanceSuite;
 
 mod document;
-mod reader;
+pub(crate) mod reader;
 mod stored;
 
 pub use document::{DocumentError, Format, parse as parse_document};
@@ -104,7 +104,8 @@ pub struct InvalidJob {
     pub faults: Vec<Fault>,
 }
 
-fn in_one_line(faults: &[Fault]) -> String {
+/// All faults, one after another.
+pub(crate) fn in_one_line(faults: &[Fault]) -> String {
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     faults.join("; ")
 }

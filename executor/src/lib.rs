@@ -16,6 +16,7 @@ pub mod dispatch;
 pub mod job_spec;
 pub mod load;
 pub mod performance;
+pub mod schedule;
 pub mod simulate;
 pub mod slo;
 pub(crate) mod spelling;

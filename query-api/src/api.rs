@@ -19,6 +19,9 @@
 //! | `GET /api/v1/jobs/{job}` | one job with its tasks |
 //! | `DELETE /api/v1/jobs/{job}` | the job, which ends |
 //! | `GET /api/v1/jobs/{job}/events` | the job whenever it changes (server-sent events) |
+//! | `GET`, `POST /api/v1/schedules` | schedules; one that is made |
+//! | `DELETE /api/v1/schedules/{schedule}` | nothing: it is gone |
+//! | `POST /api/v1/schedules/{schedule}/pause`, `/resume` | the schedule |
 //! | `POST /api/v1/pause`, `POST /api/v1/resume` | the brake for all jobs |
 //! | `GET /api/v1/openapi.json` | this API |
 //!
@@ -29,7 +32,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use plimsoll_executor::control::Store;
 use plimsoll_ingest::RunId;
 use plimsoll_warehouse::{Access, QueryLimits, ResolveError, Warehouse, resolve_run_within};
@@ -45,6 +48,7 @@ mod problem;
 mod refresh;
 mod reports;
 mod runs;
+mod schedules;
 mod server;
 mod slots;
 mod sql;
@@ -134,6 +138,16 @@ fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/jobs/{job}/events", get(jobs::events))
         .route("/api/v1/pause", post(jobs::pause))
         .route("/api/v1/resume", post(jobs::resume))
+        .route(
+            "/api/v1/schedules",
+            get(schedules::list).post(schedules::put),
+        )
+        .route("/api/v1/schedules/{schedule}", delete(schedules::remove))
+        .route("/api/v1/schedules/{schedule}/pause", post(schedules::pause))
+        .route(
+            "/api/v1/schedules/{schedule}/resume",
+            post(schedules::resume),
+        )
         .route("/api/v1/openapi.json", get(openapi::document))
         .fallback(server::unknown_route)
         .method_not_allowed_fallback(server::wrong_method)

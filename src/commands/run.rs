@@ -229,7 +229,14 @@ pub(super) fn user(environment: &dyn Fn(&str) -> Option<String>) -> String {
     ["USER", "LOGNAME"]
         .into_iter()
         .find_map(|variable| environment(variable).filter(|name| !name.is_empty()))
+        .or_else(account)
         .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The name of the account that this process runs under.
+fn account() -> Option<String> {
+    let account = nix::unistd::User::from_uid(nix::unistd::getuid());
+    account.ok().flatten().map(|account| account.name)
 }
 
 fn slo(text: &str) -> Result<Slo, SloError> {

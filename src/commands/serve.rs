@@ -70,7 +70,7 @@ async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
             Some(answer(listener, &store, settings, console, until(&ending)).await?)
         }
         None => {
-            announce_worker(settings, console)?;
+            announce_nothing(settings, console)?;
             None
         }
     };
@@ -81,8 +81,10 @@ async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
         }
     };
     let working = async {
-        if settings.serve.roles.worker {
-            labour::work(&store, settings, until(&ending)).await;
+        match settings.serve.roles.worker {
+            true => labour::work(&store, settings, until(&ending)).await,
+            // What has neither API nor workers goes on until it is told to end as well.
+            false => until(&ending).await,
         }
     };
     let interrupted = async {
@@ -99,6 +101,7 @@ async fn serve(settings: &Settings, console: &Console) -> Result<Exit, Failure> 
         never = recover_always(settings, console) => match never {},
         never = maintain_always(settings, console) => match never {},
         never = labour::keep_books(&store, settings) => match never {},
+        never = labour::schedule(&store, settings) => match never {},
     };
     served.map_err(|error| {
         Failure::failed(
@@ -150,7 +153,7 @@ async fn answer(
     Ok(async move { api::serve(listener, Arc::new(warehouse), store, options, ended).await })
 }
 
-fn announce_worker(settings: &Settings, console: &Console) -> Result<(), Failure> {
+fn announce_nothing(settings: &Settings, console: &Console) -> Result<(), Failure> {
     if console.json {
         return console.json(&json!({
             "url": null,
@@ -158,10 +161,13 @@ fn announce_worker(settings: &Settings, console: &Console) -> Result<(), Failure
             "control": settings.control.to_string(),
         }));
     }
-    console.result(&format!(
-        "working on the jobs of {}   (Ctrl-C ends it)",
-        settings.control
-    ))
+    let roles = settings.serve.roles;
+    let what = match (roles.worker, roles.scheduler) {
+        (true, true) => "working on the jobs, and handing in those of the schedules, of",
+        (true, false) => "working on the jobs of",
+        (false, _) => "handing in the jobs of the schedules of",
+    };
+    console.result(&format!("{what} {}   (Ctrl-C ends it)", settings.control))
 }
 
 fn announce(address: SocketAddr, settings: &Settings, console: &Console) -> Result<(), Failure> {
@@ -227,6 +233,7 @@ mod tests {
             roles: Roles {
                 api: true,
                 worker: false,
+                scheduler: false,
             },
             tasks: 1,
             grace: std::time::Duration::ZERO,

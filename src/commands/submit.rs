@@ -77,18 +77,9 @@ async fn submit(
         &settings.server,
         user(&|variable| std::env::var(variable).ok()),
     )?;
-    let is_json = args
-        .file
-        .extension()
-        .is_some_and(|extension| extension == "json");
-    let language = if is_json {
-        "application/json"
-    } else {
-        "application/yaml"
-    };
     let mut call = server
         .call(Method::POST, &["jobs"])
-        .header(header::CONTENT_TYPE, language);
+        .header(header::CONTENT_TYPE, language(&args.file));
     if let Some(key) = &args.key {
         call = call.header("idempotency-key", key);
     }
@@ -228,7 +219,19 @@ async fn headline(server: &Server, run: &str) -> Value {
     report.map_or(Value::Null, |report| report["headline"].clone())
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+/// The media type of a file, by its name. YAML is JSON, too.
+pub(super) fn language(file: &Path) -> &'static str {
+    match file
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
+        true => "application/json",
+        false => "application/yaml",
+    }
+}
+
+/// A file's text, or that of standard input.
+pub(super) fn read(file: &Path) -> Result<String, Failure> {
     if file == Path::new("-") {
         let mut text = String::new();
         let read = std::io::stdin().read_to_string(&mut text);

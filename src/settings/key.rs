@@ -179,8 +179,8 @@ impl Key {
                 flag: "role",
                 scope: Scope::Commands(&["serve"]),
                 value_name: "LIST",
-                default: "api,worker",
-                doc: "What to be: api, worker, or both",
+                default: "api,worker,scheduler",
+                doc: "What to be",
             },
             Self::ServeTasks => Entry {
                 name: "serve.tasks",
@@ -201,7 +201,15 @@ impl Key {
             Self::Server => Entry {
                 name: "server",
                 flag: "server",
-                scope: Scope::Commands(&["submit", "jobs", "job", "cancel", "pause", "resume"]),
+                scope: Scope::Commands(&[
+                    "submit",
+                    "jobs",
+                    "job",
+                    "cancel",
+                    "pause",
+                    "resume",
+                    "schedules",
+                ]),
                 value_name: "URL",
                 default: "http://127.0.0.1:8080",
                 doc: "Which `plimsoll serve` to talk to",

@@ -14,9 +14,12 @@ mod held_up;
 mod interruptions;
 mod judged;
 mod killed;
+mod killed_jobs;
 mod lossy;
 mod other_servers;
 mod peers;
+#[path = "../../executor/tests/control/postgres.rs"]
+mod postgres;
 mod program;
 mod queues;
 mod quickstart;

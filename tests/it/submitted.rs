@@ -218,3 +218,63 @@ fn what_cannot_be_submitted_is_said_with_what_to_do() {
     let answer = place.answer(&["serve", "--control", "mysql://h/d"]);
     answer.refuses(2, "neither a file", "control.db");
 }
+
+/// A minute is the shortest that a pattern can say; what was missed is made up for at once.
+#[test]
+fn a_schedule_hands_jobs_in_by_itself() {
+    let place = Place::new();
+    let simulated = Simulated::quick(&place);
+    let server = nobody();
+    let first = serving(&place, server, &[]);
+    let job = short_job(&simulated, &simulated.model).replace('\n', "\n  ");
+    let text = format!("name: often\ncron: '* * * * *'\ncatch_up: last\njob:\n  {job}");
+    std::fs::write(place.path().join("often.yaml"), text).expect("written");
+    let answer = tell(&place, server, &["schedules", "set", "often.yaml"]);
+    assert!(
+        answer.stdout.starts_with("schedule often: next 20"),
+        "{answer:?}"
+    );
+    let begun = Instant::now();
+    let done = loop {
+        let jobs = tell(&place, server, &["jobs", "--json", "--state", "done"]).json();
+        if let Some(job) = jobs.as_array().and_then(|jobs| jobs.first()) {
+            break job.clone();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "{jobs}");
+    };
+    assert_eq!(
+        (
+            &done["trigger"],
+            &done["schedule_id"],
+            &done["triggered_by"],
+            &done["verdict"]
+        ),
+        (
+            &json!("schedule"),
+            &json!("often"),
+            &json!("ada"),
+            &json!("passed")
+        )
+    );
+    let answer = tell(&place, server, &["schedules", "pause", "often"]);
+    assert_eq!(answer.stdout, "schedule often: next held back by ada\n");
+    let list = tell(&place, server, &["schedules"]);
+    assert!(
+        list.stdout.contains("* * * * *") && list.stdout.contains("held back"),
+        "{list:?}"
+    );
+    let removed = tell(&place, server, &["schedules", "remove", "often"]);
+    assert_eq!(removed.stdout, "schedule often is removed; its jobs stay\n");
+    tell(&place, server, &["schedules", "resume", "often"]).refuses(
+        1,
+        "no schedule `often`",
+        "lists all",
+    );
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.end().code, Some(0));
+    let run = place.rows("select trigger, schedule_id from runs");
+    assert_eq!(
+        run[0],
+        json!({"trigger": "schedule", "schedule_id": "often"})
+    );
+}

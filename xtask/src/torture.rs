@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                     "plimsoll",
                     "--test",
                     "it",
-                    "killed",
+                    "killed::",
                 ])
                 .args(["--", "--nocapture", "--test-threads", "1"])
                 .env("PLIMSOLL_FAULT_ROUNDS", args.rounds.to_string());
@@ -71,6 +71,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 (u64::from(args.rounds) * 40).to_string(),
             );
         steps.run("schedules of jobs, workers and clocks", &mut command)
+    });
+    let outcome = outcome.and_then(|()| {
+        let mut command = cargo("test");
+        command
+            .args([
+                "--locked",
+                "--package",
+                "plimsoll",
+                "--test",
+                "it",
+                "killed_jobs",
+            ])
+            .args(["--", "--nocapture", "--test-threads", "1"])
+            .env("PLIMSOLL_FAULT_ROUNDS", args.rounds.to_string());
+        steps.run("services and workers killed at random", &mut command)
     });
     print!("{}", steps.summary());
     outcome

@@ -33,6 +33,20 @@ pub struct NewJob {
     pub traceparent: Option<String>,
     /// The key by which the same call, made again, is known.
     pub idempotency_key: Option<String>,
+    /// The tick of a schedule that it is of.
+    pub tick: Option<Tick>,
+    /// It is not begun before this; `None` where nothing holds it, which a clock that goes back does not
+    /// change.
+    pub not_before: Option<Timestamp>,
+}
+
+/// A moment at which a schedule hands a job in; it has one job at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tick {
+    /// The schedule.
+    pub schedule: String,
+    /// The moment.
+    pub at: Timestamp,
 }
 
 /// One suite of a job.
@@ -100,21 +114,36 @@ impl Store {
                 };
             }
         }
+        let job_id = change.write_job(job, caller).await?;
+        change.commit().await?;
+        Ok(Accepted::New(job_id))
+    }
+}
+
+impl Change<'_> {
+    /// Writes a job and its tasks.
+    pub(super) async fn write_job(
+        &mut self,
+        job: &NewJob,
+        caller: &Caller,
+    ) -> Result<JobId, StoreError> {
+        let store = self.store;
         let first = job
             .tasks
             .first()
-            .ok_or_else(|| self.unreadable("a job without tasks"))?;
-        change.lock_lane(&first.lane).await?;
-        let now = Timestamp::from_micros(change.number(self.statement_now("SELECT {now}")).await?);
+            .ok_or_else(|| store.unreadable("a job without tasks"))?;
+        self.lock_lane(&first.lane).await?;
+        let now = Timestamp::from_micros(self.number(store.statement_now("SELECT {now}")).await?);
         let job_id = JobId::new(now);
         let deadline = job.deadline.map(|deadline| {
             let micros = i64::try_from(deadline.as_micros()).unwrap_or(i64::MAX);
             now.micros().saturating_add(micros)
         });
         let insert = "INSERT INTO job (id, spec, state, priority, triggered_by, trigger_kind, \
-                      idempotency_key, spec_digest, traceparent, queued_at, deadline_at) \
-                      VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10)";
-        let insert = self
+                      idempotency_key, spec_digest, traceparent, queued_at, deadline_at, \
+                      schedule_id, tick_at) \
+                      VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        let insert = store
             .statement(insert)
             .bind(job_id.to_string())
             .bind(job.spec.clone())
@@ -125,18 +154,20 @@ impl Store {
             .bind(job.digest.clone())
             .bind(job.traceparent.clone())
             .bind(now.micros())
-            .bind(deadline);
-        change.run(insert).await?;
-        let due = self.statement(
+            .bind(deadline)
+            .bind(job.tick.as_ref().map(|tick| tick.schedule.clone()))
+            .bind(job.tick.as_ref().map(|tick| tick.at.micros()));
+        self.run(insert).await?;
+        let due = store.statement(
             "SELECT (CASE WHEN last > due THEN last ELSE due END) FROM (SELECT {last_fence} + $1 AS \
              last, COALESCE((SELECT max(due_fence) FROM task), 0) + 1 AS due) AS both_of_them",
         );
-        let due = change.number(due.bind(BYPASSES)).await?;
+        let due = self.number(due.bind(BYPASSES)).await?;
         for (number, task) in job.tasks.iter().enumerate() {
             let insert = "INSERT INTO task (id, job_id, number, pillar, suite, lane, exclusive, \
                           loads, state, priority, due_fence, not_before, max_attempts) \
                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-            let insert = self
+            let insert = store
                 .statement(insert)
                 .bind(TaskId::new(now).to_string())
                 .bind(job_id.to_string())
@@ -149,27 +180,23 @@ impl Store {
                 .bind(if number == 0 { "queued" } else { "waiting" })
                 .bind(job.priority.rank())
                 .bind(due + number as i64)
-                .bind(now.micros())
+                .bind(job.not_before.map_or(0, Timestamp::micros))
                 .bind(task.max_attempts);
-            change.run(insert).await?;
+            self.run(insert).await?;
         }
-        change.give_turn(&first.lane).await?;
+        self.give_turn(&first.lane).await?;
         let job_text = Some(job_id.to_string());
-        change
-            .note(
-                caller,
-                Noted {
-                    job: job_text,
-                    ..Noted::of("job_submitted")
-                },
-            )
-            .await?;
-        change.commit().await?;
-        Ok(Accepted::New(job_id))
+        self.note(
+            caller,
+            Noted {
+                job: job_text,
+                ..Noted::of("job_submitted")
+            },
+        )
+        .await?;
+        Ok(job_id)
     }
-}
 
-impl Change<'_> {
     /// Decides anew which task of a lane may be claimed next: one that is due, whatever its class, else
     /// the first of the highest class, else the one whose wait is over first. Nobody while the lane is
     /// held by a task that cannot share it. The lane has to be locked.

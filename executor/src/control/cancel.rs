@@ -78,11 +78,9 @@ impl Store {
         change
             .run(self.statement_now(unbegun).bind(why).bind(id.clone()))
             .await?;
-        let begun = "UPDATE task SET state = 'settling', turn = 0, not_before = {now} \
-                     WHERE job_id = $2 AND state = 'queued'";
-        change
-            .run(self.statement_now(begun).bind(id.clone()))
-            .await?;
+        let begun = "UPDATE task SET state = 'settling', turn = 0, not_before = 0 \
+                     WHERE job_id = $1 AND state = 'queued'";
+        change.run(self.statement(begun).bind(id.clone())).await?;
         for lane in &lanes {
             change.give_turn(lane).await?;
         }

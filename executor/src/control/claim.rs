@@ -62,7 +62,7 @@ pub enum Errand {
 /// enough, then by class and age.
 const CANDIDATES: &str = "SELECT id, lane, tier, due_fence FROM (
   SELECT * FROM (SELECT id, lane, 0 AS tier, due_fence FROM task WHERE state = 'settling'
-    AND not_before <= {now} AND (lease_until IS NULL OR lease_until <= {now})
+    AND not_before <= {now} AND {free}
     ORDER BY due_fence LIMIT 16) settling
   UNION ALL SELECT * FROM (SELECT id, lane, 1 AS tier, due_fence FROM task WHERE turn = 1
     AND loads = 1 AND due_fence <= {last_fence} AND not_before <= {now} AND {runs} AND {loads}
@@ -84,9 +84,15 @@ const RUNS: &str = "EXISTS (SELECT 1 FROM control WHERE name = 'paused' AND valu
 const LOADS: &str =
     "NOT EXISTS (SELECT 1 FROM task WHERE state = 'leased' AND loads = 1 AND host = $2)";
 
+/// Nobody settles it: a lease that is over, or lasts longer than one can, is none. `$3` is a lease's time.
+const FREE: &str = "(lease_until IS NULL OR lease_until <= {now} OR lease_until > {now} + $3)";
+
 /// The statement that finds the next, and locks its lane where several processes write at a time.
 fn find(dialect: Dialect) -> String {
-    let candidates = CANDIDATES.replace("{runs}", RUNS).replace("{loads}", LOADS);
+    let candidates = CANDIDATES
+        .replace("{runs}", RUNS)
+        .replace("{loads}", LOADS)
+        .replace("{free}", FREE);
     match dialect {
         Dialect::Sqlite => format!("SELECT id, lane FROM ({candidates}) LIMIT 1"),
         Dialect::Postgres => format!(
@@ -116,7 +122,8 @@ impl Store {
         let mut change = self.begin().await?;
         let find = self
             .statement_now(&find(self.dialect))
-            .bind(worker.host.clone());
+            .bind(worker.host.clone())
+            .bind(ttl());
         let Some(row) = change.first(find).await? else {
             return Ok(Found::Nothing);
         };
@@ -142,6 +149,11 @@ impl Store {
     }
 }
 
+/// How long a lease lasts, in microseconds.
+fn ttl() -> i64 {
+    i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX)
+}
+
 enum Found {
     Nothing,
     /// Somebody else has it by now.
@@ -162,20 +174,20 @@ impl Change<'_> {
             let next = "UPDATE sequence SET value = value + 1 WHERE name = 'fence'";
             self.run(store.statement(next)).await?;
         }
-        let ttl = i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX);
         let take = "UPDATE task SET fence = {next_fence}, worker = $2, host = $3, \
              lease_until = {now} + $4, turn = 0, \
              attempt = attempt + (CASE WHEN state = 'queued' THEN 1 ELSE 0 END), \
              started_at = (CASE WHEN state = 'queued' THEN COALESCE(started_at, {now}) ELSE started_at END), \
              state = (CASE WHEN state = 'queued' THEN 'leased' ELSE state END) \
              WHERE id = $5 AND ((state = 'queued' AND turn = 1) \
-               OR (state = 'settling' AND (lease_until IS NULL OR lease_until <= {now}))) \
+               OR (state = 'settling' AND (lease_until IS NULL OR lease_until <= {now} \
+                 OR lease_until > {now} + $4))) \
              RETURNING job_id, number, fence, attempt, max_attempts, exclusive, state, lane";
         let take = store
             .statement_now(take)
             .bind(worker.name.clone())
             .bind(worker.host.clone())
-            .bind(ttl)
+            .bind(ttl())
             .bind(id.to_string());
         let Some(row) = self.first(take).await? else {
             return Ok(None);

@@ -189,7 +189,7 @@ impl Store {
                OR attempt + $2 >= max_attempts + $3 \
                OR (SELECT cancelled_at FROM job WHERE id = task.job_id) IS NOT NULL \
              THEN 'settling' ELSE 'queued' END), attempt = attempt + $2, \
-             max_attempts = max_attempts + $3, not_before = {now} + $4, reason = $5, \
+             max_attempts = max_attempts + $3, not_before = (CASE WHEN $4 > 0 THEN {now} + $4 ELSE 0 END), reason = $5, \
              fence = NULL, worker = NULL, host = NULL, lease_until = NULL, progress = NULL \
              WHERE id = $6 AND fence = $7 AND state IN ('leased', 'settling')";
         let put_back = self
@@ -248,12 +248,12 @@ impl Change<'_> {
     /// The lane and the job have to be locked.
     pub(super) async fn go_on(&mut self, job: &str, lane: &str) -> Result<(), StoreError> {
         let store = self.store;
-        let next = "UPDATE task SET state = 'queued', not_before = {now} WHERE job_id = $2 \
+        let next = "UPDATE task SET state = 'queued', not_before = 0 WHERE job_id = $1 \
              AND state = 'waiting' \
-             AND number = (SELECT min(number) FROM task WHERE job_id = $2 AND state = 'waiting') \
-             AND NOT EXISTS (SELECT 1 FROM task o WHERE o.job_id = $2 \
+             AND number = (SELECT min(number) FROM task WHERE job_id = $1 AND state = 'waiting') \
+             AND NOT EXISTS (SELECT 1 FROM task o WHERE o.job_id = $1 \
                AND o.state IN ('queued', 'leased', 'settling')) RETURNING lane";
-        let next = store.statement_now(next).bind(job.to_string());
+        let next = store.statement(next).bind(job.to_string());
         let next = self.first(next).await?;
         let next = next
             .map(|row| Columns { store, row: &row }.text("lane"))

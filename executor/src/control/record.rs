@@ -132,8 +132,8 @@ pub struct Task {
     pub lease_until: Option<Timestamp>,
     /// How far its run is, as JSON; see [`crate::worker`].
     pub progress: Option<String>,
-    /// Before this it is not begun.
-    pub not_before: Timestamp,
+    /// Before this it is not begun; `None` where nothing holds it.
+    pub not_before: Option<Timestamp>,
     /// Its verdict; `None` until it has ended.
     pub verdict: Option<Verdict>,
     /// The run that its verdict is of.
@@ -251,7 +251,7 @@ impl Task {
             host: columns.text_or_null("host")?,
             lease_until: columns.moment("lease_until")?,
             progress: columns.text_or_null("progress")?,
-            not_before: Timestamp::from_micros(not_before),
+            not_before: (not_before > 0).then(|| Timestamp::from_micros(not_before)),
             verdict: columns.parsed_or_null("verdict")?,
             run: columns.parsed_or_null("run_id")?,
             reason: columns.text_or_null("reason")?,

@@ -2,6 +2,7 @@
 
 use plimsoll_ingest::{JobId, TaskId};
 
+use super::claim::LEASE;
 use super::record::Columns;
 use super::{Store, StoreError};
 
@@ -21,14 +22,17 @@ pub struct Expired {
 }
 
 impl Store {
-    /// Leases that ran out.
+    /// Leases that ran out: those that are over, and those that last longer than one can, since the clock
+    /// went back after they were given. Who lives renews them.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn expired(&self) -> Result<Vec<Expired>, StoreError> {
         let select = "SELECT id, job_id, worker, host, fence, lease_until, lane FROM task \
-                      WHERE state = 'leased' AND lease_until < {now} ORDER BY lease_until LIMIT 1000";
-        let rows = self.read(self.statement_now(select)).await?;
+                      WHERE state = 'leased' \
+                      AND (lease_until < {now} OR lease_until > {now} + $2) ORDER BY lease_until LIMIT 1000";
+        let lease = i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX);
+        let rows = self.read(self.statement_now(select).bind(lease)).await?;
         rows.iter()
             .map(|row| {
                 let columns = Columns { store: self, row };
@@ -62,12 +66,12 @@ impl Store {
         change.lock_job(&expired.job.to_string()).await?;
         let rescue = "UPDATE task SET state = (CASE WHEN attempt >= max_attempts \
                OR (SELECT cancelled_at FROM job WHERE id = task.job_id) IS NOT NULL \
-             THEN 'settling' ELSE 'queued' END), not_before = {now}, reason = $2, \
+             THEN 'settling' ELSE 'queued' END), not_before = 0, reason = $1, \
              fence = NULL, worker = NULL, host = NULL, lease_until = NULL, progress = NULL \
-             WHERE id = $3 AND fence = $4 AND lease_until = $5 AND state = 'leased'";
+             WHERE id = $2 AND fence = $3 AND lease_until = $4 AND state = 'leased'";
         let reason = format!("worker {} on {} was lost", expired.worker, expired.host);
         let rescue = self
-            .statement_now(rescue)
+            .statement(rescue)
             .bind(reason)
             .bind(expired.task.to_string())
             .bind(expired.fence)

@@ -37,17 +37,19 @@ const MOST_ATTEMPTS: i64 = 20;
 /// What the document describes, as far as it can be told, and its faults. There is no job only where
 /// there are faults.
 pub(super) fn read(document: &Value, fresh_seed: u64) -> (Option<JobSpec>, Vec<Fault>) {
-    let mut reader = Reader { faults: Vec::new() };
+    let mut reader = Reader::default();
     let spec = reader.job(document, fresh_seed);
     (spec, reader.faults)
 }
 
-struct Reader {
-    faults: Vec<Fault>,
+/// Reads documents, and keeps all that is wrong with them.
+#[derive(Default)]
+pub(crate) struct Reader {
+    pub(crate) faults: Vec<Fault>,
 }
 
 impl Reader {
-    fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.faults.push(Fault {
             path: path.into(),
             message: message.into(),
@@ -83,7 +85,9 @@ impl Reader {
         let priority = job.get("priority").map(|priority| self.priority(priority));
         let labels = job.get("labels").map(|labels| self.labels(labels));
         let notify = job.get("notify").map(|notify| self.notify(notify));
-        let deadline = job.get("deadline").map(|deadline| self.deadline(deadline));
+        let deadline = job
+            .get("deadline")
+            .map(|deadline| self.time("deadline", deadline));
         let attempts = job
             .get("max_attempts")
             .map(|attempts| self.attempts(attempts));
@@ -240,18 +244,19 @@ impl Reader {
         Some(Notify { slack })
     }
 
-    fn deadline(&mut self, value: &Value) -> Option<Duration> {
+    /// A length of time above 0.
+    pub(crate) fn time(&mut self, path: &str, value: &Value) -> Option<Duration> {
         let text = value.as_str();
-        let deadline = text.and_then(|text| humantime::parse_duration(text).ok());
-        let deadline = deadline.filter(|deadline| !deadline.is_zero());
-        if deadline.is_none() {
+        let time = text.and_then(|text| humantime::parse_duration(text).ok());
+        let time = time.filter(|time| !time.is_zero());
+        if time.is_none() {
             let what = shown(value);
             self.fault(
-                "deadline",
+                path,
                 format!("it is {what}; it must be a time above 0, such as 2h"),
             );
         }
-        deadline
+        time
     }
 
     fn attempts(&mut self, value: &Value) -> Option<i64> {
@@ -269,7 +274,7 @@ impl Reader {
     }
 
     /// The fields of an object; says which of them mean nothing.
-    fn object<'v>(
+    pub(crate) fn object<'v>(
         &mut self,
         path: &str,
         value: &'v Value,
@@ -297,7 +302,7 @@ impl Reader {
         Some(fields)
     }
 
-    fn text(&mut self, path: &str, value: &Value) -> Option<String> {
+    pub(crate) fn text(&mut self, path: &str, value: &Value) -> Option<String> {
         let text = match value {
             Value::String(text) => text.trim().to_string(),
             // A revision such as 3219 is a number to YAML.
@@ -334,7 +339,7 @@ impl Reader {
 }
 
 /// A value as it was written, where it is short.
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::Null | Value::Array(_) | Value::Object(_) => kind(value).to_string(),
         Value::String(text) => format!("`{text}`"),

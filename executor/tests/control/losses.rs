@@ -13,6 +13,7 @@ on_both_stores!(
     a_lease_that_ran_out_is_renewed_while_nobody_took_it,
     a_retry_waits_and_keeps_nobody_else_from_the_lane,
     a_worker_that_drains_costs_no_attempt,
+    a_clock_that_goes_back_holds_nothing_up,
 );
 
 async fn a_lost_worker_is_replaced_until_no_attempt_is_left(world: World) {
@@ -112,8 +113,15 @@ async fn a_lease_that_ran_out_is_renewed_while_nobody_took_it(world: World) {
         !world.store.rescue(&seen[0]).await.expect("write"),
         "it was renewed since"
     );
-    // The clock goes back: the lease lasts longer, and is lost to nobody.
+    // The clock goes back: a lease lasts longer than one can, and whoever lives renews it.
     world.set_back(7_200_000_000);
+    let seen = world.store.expired().await.expect("read");
+    assert_eq!(seen.len(), 1);
+    assert_eq!(
+        world.store.beat(&lease, None).await.expect("write"),
+        Held::Yes
+    );
+    assert!(!world.store.rescue(&seen[0]).await.expect("write"));
     assert_eq!(world.rescue().await, 0);
     assert_eq!(
         world.store.finish(&lease, &passed()).await.expect("write"),
@@ -208,4 +216,15 @@ async fn a_worker_that_drains_costs_no_attempt(world: World) {
         2,
         "runs are told apart"
     );
+}
+
+/// An hour back: what waits is begun, and whoever was lost is replaced.
+async fn a_clock_that_goes_back_holds_nothing_up(world: World) {
+    let lost = world.submit(job("a")).await;
+    world.claim("h1").await.expect("a task");
+    let waits = world.submit(job("b")).await;
+    world.set_back(3_600_000_000);
+    assert_eq!(world.claim("h2").await.expect("at once").job, waits);
+    assert_eq!(world.rescue().await, 1);
+    assert_eq!(world.claim("h3").await.expect("again").job, lost);
 }

@@ -6,4 +6,5 @@ mod losses;
 mod places;
 mod postgres;
 mod queue;
+mod ticks;
 mod world;

@@ -129,6 +129,8 @@ pub(crate) fn job(lane: &str) -> NewJob {
         trigger: Trigger::Api,
         traceparent: None,
         idempotency_key: None,
+        tick: None,
+        not_before: None,
     }
 }
 

@@ -4,6 +4,7 @@
 mod connections;
 mod faults;
 mod jobs;
+mod orchestra;
 mod orchestrated;
 mod stops;
 mod world;

@@ -297,7 +297,7 @@ async fn find(api: &Api, reference: Result<Path<String>, PathRejection>) -> Resu
 }
 
 /// The language that the body is said to be in; JSON where nothing is said.
-fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
+pub(super) fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Ok(Format::Json);
     };
@@ -329,7 +329,7 @@ fn text_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
     }
 }
 
-fn caller(headers: &HeaderMap, peer: SocketAddr) -> Result<Caller, Problem> {
+pub(super) fn caller(headers: &HeaderMap, peer: SocketAddr) -> Result<Caller, Problem> {
     let actor = text_of(headers, USER)?;
     Ok(Caller {
         actor: actor.unwrap_or_else(|| "unknown".to_string()),

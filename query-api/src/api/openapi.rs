@@ -40,6 +40,11 @@ use super::problem::{Code, MEDIA_TYPE, ProblemBody};
         super::jobs::events,
         super::jobs::pause,
         super::jobs::resume,
+        super::schedules::list,
+        super::schedules::put,
+        super::schedules::remove,
+        super::schedules::pause,
+        super::schedules::resume,
         document
     ),
     components(schemas(ProblemBody)),
@@ -47,6 +52,7 @@ use super::problem::{Code, MEDIA_TYPE, ProblemBody};
         (name = "sql", description = "Ask anything."),
         (name = "runs", description = "What was measured."),
         (name = "jobs", description = "What is to be measured."),
+        (name = "schedules", description = "What is to be measured again and again."),
         (name = "health", description = "For the one who runs the server.")
     )
 )]
@@ -105,6 +111,14 @@ problems! {
     /// What a job may be answered with instead.
     JobProblems:
         InvalidParameter, UnknownJob, InvalidJobReference, AmbiguousJob, ControlUnavailable;
+    /// What a schedule that is made may be answered with instead.
+    MakeScheduleProblems:
+        InvalidJson, InvalidSchedule, InvalidParameter, UnsupportedMediaType, BodyTooLarge,
+        BodyUnreadable, ControlUnavailable;
+    /// What a schedule may be answered with instead.
+    ScheduleProblems: InvalidParameter, UnknownSchedule, ControlUnavailable;
+    /// What the list of schedules may answer instead.
+    ScheduleListProblems: ControlUnavailable;
     /// What the brake may answer instead.
     PauseProblems: InvalidParameter, ControlUnavailable;
     /// What a report may be answered with instead.

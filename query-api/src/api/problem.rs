@@ -100,6 +100,10 @@ codes! {
     AmbiguousRun = "ambiguous_run", CONFLICT, "several runs are meant";
     /// The job has faults; `faults` lists them all.
     InvalidJob = "invalid_job", UNPROCESSABLE_ENTITY, "the job cannot be used";
+    /// The schedule has faults; `faults` lists them all.
+    InvalidSchedule = "invalid_schedule", UNPROCESSABLE_ENTITY, "the schedule cannot be used";
+    /// No such schedule.
+    UnknownSchedule = "unknown_schedule", NOT_FOUND, "no such schedule";
     /// The idempotency key names another job.
     IdempotencyKeyUsed = "idempotency_key_used", CONFLICT, "the idempotency key names another job";
     /// No such job.
@@ -130,11 +134,11 @@ pub(crate) struct Problem {
     faults: Vec<FaultBody>,
 }
 
-/// One thing that is wrong with a job.
+/// One thing that is wrong with a job or a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Fault)]
 pub(crate) struct FaultBody {
-    /// Where in the job file; empty for all of it.
+    /// Where in the file; empty for all of it.
     #[schema(example = "suites[0].slo.ttft_p99")]
     path: String,
     /// What is wrong, and what would do.
@@ -164,7 +168,7 @@ pub(crate) struct ProblemBody {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     matches: Vec<String>,
-    /// All that is wrong with a job, in the order of its file.
+    /// All that is wrong with a job or a schedule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     faults: Vec<FaultBody>,
@@ -192,7 +196,7 @@ impl Problem {
         Self { matches, ..self }
     }
 
-    /// The same with all that is wrong with a job.
+    /// The same with all that is wrong.
     pub(crate) fn with_faults(self, faults: Vec<Fault>) -> Self {
         let faults = faults
             .into_iter()

@@ -103,6 +103,10 @@ async fn the_document_lists_every_route() {
         "/api/v1/runs",
         "/api/v1/runs/{run}",
         "/api/v1/runs/{run}/report",
+        "/api/v1/schedules",
+        "/api/v1/schedules/{schedule}",
+        "/api/v1/schedules/{schedule}/pause",
+        "/api/v1/schedules/{schedule}/resume",
         "/api/v1/sql",
         "/healthz",
         "/readyz",
@@ -110,10 +114,15 @@ async fn the_document_lists_every_route() {
     assert_eq!(routes, expected);
     for route in expected {
         let method = match route {
-            "/api/v1/sql" | "/api/v1/pause" | "/api/v1/resume" => Method::POST,
+            "/api/v1/schedules/{schedule}" => Method::DELETE,
+            "/api/v1/sql" => Method::POST,
+            route if route.ends_with("/pause") || route.ends_with("/resume") => Method::POST,
             _ => Method::GET,
         };
-        let path = route.replace("{run}", "latest").replace("{job}", "latest");
+        let path = route
+            .replace("{run}", "latest")
+            .replace("{job}", "latest")
+            .replace("{schedule}", "nightly");
         let answer = server.send(method, &path, &[], "").await;
         assert_ne!(answer.json()["code"], "unknown_route", "{route} is served");
         assert_ne!(answer.status, 405, "{route} is served by that method");

@@ -9,5 +9,6 @@ mod place;
 mod problems;
 mod reports;
 mod runs;
+mod schedules;
 mod server;
 mod sql;

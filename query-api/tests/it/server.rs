@@ -154,6 +154,10 @@ impl Server {
             "{method} {route} answers {} unsaid",
             answer.status
         );
+        if answer.status == 204 {
+            assert!(answer.body.is_empty(), "{method} {route}");
+            return;
+        }
         let media_type = answer
             .header("content-type")
             .split(';')
@@ -196,6 +200,10 @@ fn route(path: &str) -> Option<&'static str> {
         ["api", "v1", "jobs"] => "/api/v1/jobs",
         ["api", "v1", "jobs", _] => "/api/v1/jobs/{job}",
         ["api", "v1", "jobs", _, "events"] => "/api/v1/jobs/{job}/events",
+        ["api", "v1", "schedules"] => "/api/v1/schedules",
+        ["api", "v1", "schedules", _] => "/api/v1/schedules/{schedule}",
+        ["api", "v1", "schedules", _, "pause"] => "/api/v1/schedules/{schedule}/pause",
+        ["api", "v1", "schedules", _, "resume"] => "/api/v1/schedules/{schedule}/resume",
         ["api", "v1", "pause"] => "/api/v1/pause",
         ["api", "v1", "resume"] => "/api/v1/resume",
         ["api", "v1", "openapi.json"] => "/api/v1/openapi.json",

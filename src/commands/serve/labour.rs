@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use plimsoll_executor::bookkeeping::bring_always;
 use plimsoll_executor::control::{Clock, ControlUrl, Store};
+use plimsoll_executor::schedule::schedule_always;
 use plimsoll_executor::worker::{Warn, WorkerOptions, Workers, rescue_always};
 
 use crate::failure::{Failure, chain};
@@ -41,6 +42,14 @@ pub(super) async fn keep_books(store: &Store, settings: &Settings) -> Infallible
         bring_always(store, &settings.warehouse, &warn)
     );
     rescued
+}
+
+/// Hands in the jobs of schedules, where that is among the roles.
+pub(super) async fn schedule(store: &Store, settings: &Settings) -> Infallible {
+    match settings.serve.roles.scheduler {
+        true => schedule_always(store, &warn()).await,
+        false => std::future::pending().await,
+    }
 }
 
 fn warn() -> Warn {

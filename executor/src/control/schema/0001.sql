@@ -83,5 +83,21 @@ CREATE INDEX task_lease ON task (lease_until) WHERE state = 'leased';
 CREATE UNIQUE INDEX task_one_exclusive ON task (lane) WHERE state = 'leased' AND exclusive = 1;
 CREATE UNIQUE INDEX task_one_load ON task (host) WHERE state = 'leased' AND loads = 1;
 
+-- One row per schedule. `next_at` is its next tick; null where there is none any more.
+CREATE TABLE schedule (
+  name TEXT PRIMARY KEY,
+  cron TEXT NOT NULL,
+  time_zone TEXT NOT NULL,
+  jitter_us BIGINT NOT NULL,
+  overlap TEXT NOT NULL,
+  catch_up TEXT NOT NULL,
+  job TEXT NOT NULL,
+  created_by TEXT NOT NULL,
+  paused_by TEXT,
+  last_tick_at BIGINT,
+  next_at BIGINT
+);
+CREATE INDEX job_of_schedule ON job (schedule_id) WHERE state <> 'done';
+
 INSERT INTO control (name, value) VALUES ('paused', '');
 INSERT INTO sequence (name, value) VALUES ('event', 0);

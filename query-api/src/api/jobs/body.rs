@@ -165,7 +165,7 @@ impl From<&Task> for TaskBody {
             max_attempts: task.max_attempts,
             worker: task.worker.clone(),
             host: task.host.clone(),
-            not_before: text(waits.then_some(task.not_before)),
+            not_before: text(task.not_before.filter(|_| waits)),
             progress: progress.and_then(|text| serde_json::from_str(text).ok()),
             verdict: task.verdict.map(|verdict| verdict.to_string()),
             run_id: task.run.map(|run| run.to_string()),
