@@ -37,7 +37,7 @@ pub use clock::{Clock, SetClock};
 pub use database::Store;
 pub use error::{FindJobError, StoreError};
 pub use event::Caller;
-pub use jobs::Depth;
+pub use jobs::{Depth, Unbrought};
 pub use lease::{Began, Held, TaskEnd, Wishes};
 pub use record::{Job, JobState, Priority, Task, TaskState};
 pub use rescue::Expired;

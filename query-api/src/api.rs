@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `GET /healthz` | the process is alive |
 //! | `GET /readyz` | the warehouse can be read, else 503 and why |
+//! | `GET /metrics` | the queue, for Prometheus |
 //! | `POST /api/v1/sql` | the result of one statement, in the format of `Accept` |
 //! | `GET /api/v1/runs` | runs, newest first |
 //! | `GET /api/v1/runs/{run}` | one run with all its columns |
@@ -43,6 +44,7 @@ mod accept;
 mod answer;
 mod health;
 mod jobs;
+mod metrics;
 mod openapi;
 mod problem;
 mod refresh;
@@ -129,6 +131,7 @@ fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
         .route("/api/v1/sql", post(sql::query))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{run}", get(runs::one))

@@ -1,20 +1,33 @@
 //! What jobs and tasks there are.
 
-use plimsoll_ingest::JobId;
+use plimsoll_ingest::{JobId, Timestamp};
 
-use super::record::{Columns, JOB_COLUMNS, Job, JobState, Task};
+use super::record::{Columns, JOB_COLUMNS, Job, JobState, Priority, Task, TaskState};
 use super::{FindJobError, Store, StoreError};
 
 /// The fewest characters that name a job.
 const FEWEST_CHARACTERS: usize = 6;
 
-/// How many tasks wait and how many are worked on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Tasks of one class that are equally far and have not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depth {
-    /// Tasks that no worker has, the later suites of jobs included.
-    pub waiting: i64,
-    /// Tasks that a worker has.
-    pub leased: i64,
+    /// Their class.
+    pub priority: Priority,
+    /// How far they are.
+    pub state: TaskState,
+    /// How many there are; at least one.
+    pub tasks: i64,
+    /// When the oldest of their jobs was accepted.
+    pub oldest: Timestamp,
+}
+
+/// What waits to be brought to the warehouse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unbrought {
+    /// Rows of jobs that have ended.
+    pub jobs: i64,
+    /// Audit events.
+    pub events: i64,
 }
 
 impl Store {
@@ -137,22 +150,44 @@ impl Store {
         change.commit().await
     }
 
-    /// How long the queue is.
+    /// How long the queue is: tasks that have not ended, by class and state.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn depth(&self) -> Result<Depth, StoreError> {
-        let select = "SELECT state, count(*) AS tasks FROM task \
-                      WHERE state IN ('waiting', 'queued', 'leased', 'settling') GROUP BY state";
-        let mut depth = Depth::default();
-        for row in &self.read(self.statement(select)).await? {
-            let columns = Columns { store: self, row };
-            let tasks = columns.integer("tasks")?;
-            match columns.text("state")?.as_str() {
-                "leased" => depth.leased += tasks,
-                _ => depth.waiting += tasks,
-            }
-        }
-        Ok(depth)
+    pub async fn depths(&self) -> Result<Vec<Depth>, StoreError> {
+        let select = "SELECT t.priority, t.state, count(*) AS tasks, min(j.queued_at) AS oldest \
+                      FROM task t JOIN job j ON j.id = t.job_id \
+                      WHERE t.state <> 'done' AND t.state <> 'dead' AND t.state <> 'cancelled' \
+                      GROUP BY t.priority, t.state";
+        let rows = self.read(self.statement(select)).await?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns { store: self, row };
+                Ok(Depth {
+                    priority: columns.priority()?,
+                    state: columns.parsed("state")?,
+                    tasks: columns.integer("tasks")?,
+                    oldest: Timestamp::from_micros(columns.integer("oldest")?),
+                })
+            })
+            .collect()
+    }
+
+    /// How much waits to be brought to the warehouse.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn unbrought(&self) -> Result<Unbrought, StoreError> {
+        let select = "SELECT (SELECT count(*) FROM job WHERE state = 'done' AND published = 0) AS jobs, \
+                      (SELECT count(*) FROM event) AS events";
+        let rows = self.read(self.statement(select)).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| self.unreadable("how much waits"))?;
+        let columns = Columns { store: self, row };
+        Ok(Unbrought {
+            jobs: columns.integer("jobs")?,
+            events: columns.integer("events")?,
+        })
     }
 }

@@ -194,6 +194,12 @@ impl Columns<'_> {
         text.map(|text| self.parse(column, &text)).transpose()
     }
 
+    pub(super) fn priority(&self) -> Result<Priority, StoreError> {
+        let rank = self.integer("priority")?;
+        let priority = Priority::of_rank(rank);
+        priority.ok_or_else(|| self.store.unreadable(format!("priority {rank}")))
+    }
+
     fn parse<T>(&self, column: &str, text: &str) -> Result<T, StoreError>
     where
         T: FromStr<Err: std::fmt::Display>,
@@ -214,13 +220,11 @@ impl Job {
             let moment = columns.moment(column)?;
             moment.ok_or_else(|| columns.store.unreadable(format!("no {column}")))
         };
-        let rank = columns.integer("priority")?;
-        let unknown = || columns.store.unreadable(format!("priority {rank}"));
         Ok(Self {
             id: columns.parsed("id")?,
             spec: columns.text("spec")?,
             state: columns.parsed("state")?,
-            priority: Priority::of_rank(rank).ok_or_else(unknown)?,
+            priority: columns.priority()?,
             verdict: columns.parsed_or_null("verdict")?,
             triggered_by: columns.text("triggered_by")?,
             trigger: columns.parsed("trigger_kind")?,

@@ -291,8 +291,7 @@ impl Seen {
                     Held::Yes
                 );
             }
-            let depth = world.store.depth().await.expect("read");
-            if depth.waiting + depth.leased == 0 {
+            if world.store.depths().await.expect("read").is_empty() {
                 return;
             }
         }

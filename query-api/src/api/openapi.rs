@@ -29,6 +29,7 @@ use super::problem::{Code, MEDIA_TYPE, ProblemBody};
     paths(
         super::health::alive,
         super::health::ready,
+        super::metrics::metrics,
         super::sql::query,
         super::runs::list,
         super::runs::one,
@@ -88,6 +89,8 @@ macro_rules! problems {
 problems! {
     /// What `/readyz` may answer instead.
     ReadyProblems: WarehouseUnreadable;
+    /// What `/metrics` may answer instead.
+    MetricsProblems: ControlUnavailable;
     /// What a statement may be answered with instead.
     SqlProblems:
         InvalidJson, InvalidBody, UnsupportedMediaType, BodyTooLarge, BodyUnreadable,

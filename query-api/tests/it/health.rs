@@ -109,6 +109,7 @@ async fn the_document_lists_every_route() {
         "/api/v1/schedules/{schedule}/resume",
         "/api/v1/sql",
         "/healthz",
+        "/metrics",
         "/readyz",
     ];
     assert_eq!(routes, expected);
@@ -124,7 +125,9 @@ async fn the_document_lists_every_route() {
             .replace("{job}", "latest")
             .replace("{schedule}", "nightly");
         let answer = server.send(method, &path, &[], "").await;
-        assert_ne!(answer.json()["code"], "unknown_route", "{route} is served");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let unknown = text.contains("\"code\":\"unknown_route\"");
+        assert!(!unknown, "{route} is served");
         assert_ne!(answer.status, 405, "{route} is served by that method");
     }
     assert!(

@@ -282,3 +282,38 @@ async fn a_job_is_followed_to_its_end() {
         (json!("done"), json!("degraded"))
     );
 }
+
+#[tokio::test]
+async fn the_queue_is_there_for_prometheus() {
+    let server = Server::here().await;
+    server.submit(JOB, YAML).await;
+    server.submit(&format!("{JOB}priority: high\n"), YAML).await;
+    server
+        .jobs
+        .claim(&Worker {
+            name: "w".to_string(),
+            host: "h".to_string(),
+        })
+        .await
+        .expect("claim")
+        .expect("a task");
+    let answer = server.get("/metrics").await;
+    assert_eq!(answer.status, 200);
+    let text = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
+    for line in [
+        "plimsoll_tasks{state=\"leased\",priority=\"high\"} 1",
+        "plimsoll_tasks{state=\"queued\",priority=\"normal\"} 1",
+        "plimsoll_tasks{state=\"queued\",priority=\"low\"} 0",
+        "plimsoll_tasks{state=\"waiting\",priority=\"normal\"} 1",
+        "plimsoll_paused 0",
+        "plimsoll_unpublished_events 2",
+        "plimsoll_unpublished_jobs 0",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}: {text}");
+    }
+    assert!(
+        text.contains("plimsoll_oldest_task_age_seconds{priority=\"normal\"}"),
+        "{text}"
+    );
+    assert!(text.ends_with("# EOF\n"), "{text}");
+}

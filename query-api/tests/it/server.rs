@@ -193,6 +193,7 @@ fn route(path: &str) -> Option<&'static str> {
     Some(match segments.as_slice() {
         ["healthz"] => "/healthz",
         ["readyz"] => "/readyz",
+        ["metrics"] => "/metrics",
         ["api", "v1", "sql"] => "/api/v1/sql",
         ["api", "v1", "runs"] => "/api/v1/runs",
         ["api", "v1", "runs", _] => "/api/v1/runs/{run}",

@@ -68,6 +68,8 @@ CREATE TABLE task (
   finished_at BIGINT,
   UNIQUE (job_id, number)
 );
+CREATE INDEX task_open ON task (state, priority)
+  WHERE state <> 'done' AND state <> 'dead' AND state <> 'cancelled';
 CREATE INDEX task_due ON task (due_fence);
 CREATE INDEX task_turn_due ON task (loads, due_fence) WHERE turn = 1;
 CREATE INDEX task_turn_class ON task (loads, priority DESC, due_fence) WHERE turn = 1;
