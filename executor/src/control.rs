@@ -32,7 +32,7 @@ mod url;
 
 pub use accept::{Accepted, BYPASSES, NewJob, NewTask, Tick};
 pub use cancel::Cancelled;
-pub use claim::{Errand, LEASE, Lease, Worker};
+pub use claim::{Errand, LEASE, LONGEST_WAIT, Lease, Worker};
 pub use clock::{Clock, SetClock};
 pub use database::Store;
 pub use error::{FindJobError, StoreError};

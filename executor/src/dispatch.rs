@@ -2,11 +2,11 @@
 
 use plimsoll_ingest::Trigger;
 use serde_json::Value;
+use url::Url;
 
 use crate::comparable::{canonical_json, digest};
 use crate::control::{Accepted, Caller, NewJob, NewTask, Store, StoreError};
 use crate::job_spec::{InvalidJob, JobSpec};
-use crate::load::endpoint::Endpoint;
 use crate::performance::fresh_seed;
 
 /// A job as it was handed in.
@@ -91,10 +91,9 @@ pub(crate) fn new_job(document: &Value, spec: &JobSpec, trigger: Trigger) -> New
 
 /// What tasks of a job may have to themselves: the endpoint's scheme, host and port.
 fn lane(spec: &JobSpec) -> String {
-    let text = &spec.subject.endpoint;
-    match Endpoint::new(text, None) {
-        Ok(endpoint) => endpoint.origin(),
-        // Certificates that are missing here change no name.
-        Err(_) => text.clone(),
+    // Without TLS, whose certificates differ from host to host.
+    match Url::parse(&spec.subject.endpoint) {
+        Ok(url) => url.origin().ascii_serialization(),
+        Err(_) => spec.subject.endpoint.clone(),
     }
 }

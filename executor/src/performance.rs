@@ -30,7 +30,7 @@ pub use crate::load::live::{LiveSnapshot, Progress};
 pub use crate::load::stop::{Brake, StopSignal};
 pub use recovery::{RecoverError, Recovered, recover};
 pub use subject::SubjectError;
-pub use task::{TaskRequest, TaskRight, Unmeasured, end_task, run_task};
+pub use task::{EndsTask, TaskRequest, TaskRight, Unmeasured, end_task, run_task};
 
 use place::Place;
 

@@ -156,6 +156,20 @@ impl Spool {
         &self.manifest
     }
 
+    /// Notes that no other attempt follows: an error, or a cancelled run, ends the task, too.
+    ///
+    /// # Errors
+    /// The manifest cannot be written.
+    pub fn end_task(&mut self) -> Result<(), SpoolError> {
+        self.manifest.last_attempt = true;
+        let replaced = self.manifest.replace(&self.folder);
+        replaced.map_err(|source| SpoolError::Io {
+            path: self.folder.clone(),
+            action: "writing the manifest",
+            source,
+        })
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -125,7 +125,7 @@ async fn one(args: &JobArgs, settings: &Settings, console: &Console) -> Result<E
     if args.follow {
         let mut interrupts = Interrupts::listen()?;
         let ended = tokio::select! {
-            ended = follow(&server, &args.job, console) => ended?,
+            ended = follow_one(&server, &args.job, console) => ended?,
             () = interrupts.next() => return Err(Failure::cancelled()),
         };
         return tell_end(&server, &ended, console).await;
@@ -160,6 +160,14 @@ async fn one(args: &JobArgs, settings: &Settings, console: &Console) -> Result<E
     lines.extend(job.tasks.iter().map(|task| format!("  {}", task.line())));
     console.result(&lines.join("\n"))?;
     Ok(Exit::Done)
+}
+
+/// Follows the job that a text names now, whichever it names later.
+async fn follow_one(server: &Server, text: &str, console: &Console) -> Result<Job, Failure> {
+    let job: Job = server
+        .ask(server.call(Method::GET, &["jobs", text]))
+        .await?;
+    follow(server, &job.job_id, console).await
 }
 
 const HEADINGS: [Heading; 7] = {

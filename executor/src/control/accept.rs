@@ -205,9 +205,9 @@ impl Change<'_> {
         let take = store.statement("UPDATE task SET turn = 0 WHERE lane = $1 AND turn = 1");
         self.run(take.bind(lane.to_string())).await?;
         let give = "UPDATE task SET turn = 1 WHERE id = COALESCE( \
-             (SELECT id FROM task WHERE lane = $2 AND state = 'queued' AND not_before <= {now} \
+             (SELECT id FROM task WHERE lane = $2 AND state = 'queued' AND {ready} \
               AND due_fence <= {last_fence} ORDER BY due_fence LIMIT 1), \
-             (SELECT id FROM task WHERE lane = $2 AND state = 'queued' AND not_before <= {now} \
+             (SELECT id FROM task WHERE lane = $2 AND state = 'queued' AND {ready} \
               ORDER BY priority DESC, due_fence LIMIT 1), \
              (SELECT id FROM task WHERE lane = $2 AND state = 'queued' ORDER BY not_before LIMIT 1)) \
              AND NOT EXISTS (SELECT 1 FROM task h WHERE h.lane = $2 AND h.state = 'leased' \

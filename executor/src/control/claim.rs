@@ -10,6 +10,9 @@ use super::{Store, StoreError};
 /// How long a lease lasts that nobody renews.
 pub const LEASE: Duration = Duration::from_secs(15);
 
+/// No task waits longer than this for its time, whatever it waits for.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// Another worker may have taken what was found; then the next is looked for, so often.
 const LOOKS: u32 = 16;
 
@@ -62,19 +65,19 @@ pub enum Errand {
 /// enough, then by class and age.
 const CANDIDATES: &str = "SELECT id, lane, tier, due_fence FROM (
   SELECT * FROM (SELECT id, lane, 0 AS tier, due_fence FROM task WHERE state = 'settling'
-    AND not_before <= {now} AND {free}
+    AND {ready} AND {free}
     ORDER BY due_fence LIMIT 16) settling
   UNION ALL SELECT * FROM (SELECT id, lane, 1 AS tier, due_fence FROM task WHERE turn = 1
-    AND loads = 1 AND due_fence <= {last_fence} AND not_before <= {now} AND {runs} AND {loads}
+    AND loads = 1 AND due_fence <= {last_fence} AND {ready} AND {runs} AND {loads}
     ORDER BY due_fence LIMIT 16) due_load
   UNION ALL SELECT * FROM (SELECT id, lane, 1 AS tier, due_fence FROM task WHERE turn = 1
-    AND loads = 0 AND due_fence <= {last_fence} AND not_before <= {now} AND {runs}
+    AND loads = 0 AND due_fence <= {last_fence} AND {ready} AND {runs}
     ORDER BY due_fence LIMIT 16) due
   UNION ALL SELECT * FROM (SELECT id, lane, 9 - priority AS tier, due_fence FROM task WHERE turn = 1
-    AND loads = 1 AND not_before <= {now} AND {runs} AND {loads}
+    AND loads = 1 AND {ready} AND {runs} AND {loads}
     ORDER BY priority DESC, due_fence LIMIT 16) class_load
   UNION ALL SELECT * FROM (SELECT id, lane, 9 - priority AS tier, due_fence FROM task WHERE turn = 1
-    AND loads = 0 AND not_before <= {now} AND {runs}
+    AND loads = 0 AND {ready} AND {runs}
     ORDER BY priority DESC, due_fence LIMIT 16) class
 ) candidate ORDER BY tier, due_fence";
 

@@ -4,6 +4,7 @@
 //! `{next_fence}` and `{last_fence}` for the counter of fences, `{for_update}` for a row's lock.
 
 use std::future::Future;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Row as _, Tra
 use tokio::sync::watch;
 
 use super::url::Place;
-use super::{Clock, ControlUrl, StoreError, migration};
+use super::{Clock, ControlUrl, LONGEST_WAIT, StoreError, migration};
 
 /// How long a statement waits for a database that somebody else writes to, and a connection for one
 /// of the pool.
@@ -22,6 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections of one process to a PostgreSQL server, and readers of a SQLite database.
 const CONNECTIONS: u32 = 16;
 const READERS: u32 = 4;
+/// A server that says nothing at all for so long is away: the network may have lost it.
+const SILENCE: Duration = Duration::from_secs(30);
+/// What a PostgreSQL server ends by itself: a statement, a wait for a lock, and a change whose process died in
+/// the middle of it, which would keep its locks until the network tells.
+const LIMITS: [&str; 3] = [
+    "SET statement_timeout = '20s'",
+    "SET lock_timeout = '10s'",
+    "SET idle_in_transaction_session_timeout = '15s'",
+];
 /// A change that lost against another is tried so often.
 const TRIES: u32 = 8;
 
@@ -66,10 +76,15 @@ impl Dialect {
         }
     }
 
+    /// `{ready}` is for a task that nothing holds: its wait is over, or is longer than any can be, since the
+    /// clock went back after it was set.
     fn write(self, statement: &str) -> String {
+        let most = LONGEST_WAIT.as_micros();
+        let ready = format!("(not_before <= {{now}} OR not_before > {{now}} + {most})");
+        let statement = statement.replace("{ready}", &ready);
         self.words()
             .iter()
-            .fold(statement.to_string(), |text, (word, meaning)| {
+            .fold(statement, |text, (word, meaning)| {
                 text.replace(word, meaning)
             })
     }
@@ -114,6 +129,18 @@ impl Store {
                         source,
                     })?;
                 }
+                // Jobs name endpoints, whose queries may hold keys: the file is its owner's alone.
+                let made = std::fs::OpenOptions::new()
+                    .create_new(true)
+                    .write(true)
+                    .mode(0o600)
+                    .open(path);
+                if let Err(source) = made
+                    && source.kind() != std::io::ErrorKind::AlreadyExists
+                {
+                    let url = url.clone();
+                    return Err(StoreError::Folder { url, source });
+                }
                 let target = sqlite_url(path);
                 try_out(&target, &PRAGMAS).await.map_err(fail)?;
                 let writer = sqlite_pool(1).connect(&target).await.map_err(fail)?;
@@ -125,6 +152,14 @@ impl Store {
                 let pool = AnyPoolOptions::new()
                     .max_connections(CONNECTIONS)
                     .acquire_timeout(PATIENCE)
+                    .after_connect(|connection, _| {
+                        Box::pin(async move {
+                            for setting in LIMITS {
+                                sqlx::query(setting).execute(&mut *connection).await?;
+                            }
+                            Ok(())
+                        })
+                    })
                     .connect(target.as_str())
                     .await
                     .map_err(fail)?;
@@ -179,6 +214,13 @@ impl Store {
         }
     }
 
+    fn silent(&self) -> StoreError {
+        StoreError::Silent {
+            url: self.url.clone(),
+            after: SILENCE,
+        }
+    }
+
     pub(super) fn unreadable(&self, reason: impl Into<String>) -> StoreError {
         StoreError::Row {
             url: self.url.clone(),
@@ -188,10 +230,11 @@ impl Store {
 
     /// Reads rows outside of any change.
     pub(super) async fn read(&self, statement: Statement) -> Result<Vec<AnyRow>, StoreError> {
-        statement
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|source| self.failed(source))
+        let read = statement.fetch_all(&self.readers);
+        match tokio::time::timeout(SILENCE, read).await {
+            Ok(rows) => rows.map_err(|source| self.failed(source)),
+            Err(_) => Err(self.silent()),
+        }
     }
 
     /// Begins a change.
@@ -214,7 +257,8 @@ impl Store {
     {
         let mut tries = 1;
         loop {
-            match change().await {
+            let done = tokio::time::timeout(SILENCE, change()).await;
+            match done.unwrap_or_else(|_| Err(self.silent())) {
                 Err(error) if error.lost_a_race() && tries < TRIES => tries += 1,
                 done => return done,
             }

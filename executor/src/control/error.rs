@@ -5,7 +5,7 @@ use sqlx::error::ErrorKind;
 
 use super::ControlUrl;
 
-/// Why the store did not do what was asked. Nothing of it was done.
+/// Why the store did not do what was asked. Nothing of it was done, unless it says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached, read or written.
@@ -17,8 +17,16 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
-    /// The folder of a SQLite database cannot be made.
-    #[error("the folder of the control store `{url}` cannot be made")]
+    /// The database says nothing. What was asked may be done all the same.
+    #[error("the control store `{url}` did not answer within {} s", .after.as_secs())]
+    Silent {
+        /// The store.
+        url: ControlUrl,
+        /// How long it was waited.
+        after: std::time::Duration,
+    },
+    /// The file of a SQLite database, or its folder, cannot be made.
+    #[error("the control store `{url}` cannot be made")]
     Folder {
         /// The store.
         url: ControlUrl,
@@ -74,6 +82,9 @@ impl StoreError {
                       --control"
                     .to_string(),
             },
+            Self::Silent { .. } => {
+                "is the database running, and can it be reached from here?".to_string()
+            }
             Self::Folder { .. } => {
                 "choose a place that this user may write: --control sqlite://PATH".to_string()
             }
@@ -86,8 +97,10 @@ impl StoreError {
 
     /// Whether the same may go well when it is tried again: the database is away or busy.
     pub fn is_transient(&self) -> bool {
-        let Self::Database { source, .. } = self else {
-            return false;
+        let source = match self {
+            Self::Silent { .. } => return true,
+            Self::Database { source, .. } => source,
+            _ => return false,
         };
         match source {
             sqlx::Error::Io(_)

@@ -6,6 +6,9 @@ use super::database::Change;
 use super::record::Columns;
 use super::{Store, StoreError};
 
+/// What was refused may be of any length; so much of why is kept, in characters.
+const LONGEST_REASON: usize = 4_000;
+
 /// Who asks for a change, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -79,7 +82,7 @@ impl Store {
         reason: &str,
     ) -> Result<(), StoreError> {
         let mut change = self.begin().await?;
-        let reason = Some(reason.to_string());
+        let reason = Some(reason.chars().take(LONGEST_REASON).collect());
         change
             .note(
                 caller,

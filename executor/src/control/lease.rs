@@ -49,6 +49,10 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub async fn beat(&self, lease: &Lease, progress: Option<&str>) -> Result<Held, StoreError> {
+        self.again(|| self.try_beat(lease, progress)).await
+    }
+
+    async fn try_beat(&self, lease: &Lease, progress: Option<&str>) -> Result<Held, StoreError> {
         let mut change = self.begin().await?;
         let ttl = i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX);
         let renew = "UPDATE task SET lease_until = {now} + $2, progress = $5 \

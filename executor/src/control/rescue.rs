@@ -84,6 +84,33 @@ impl Store {
         Ok(true)
     }
 
+    /// Gives the turn of a lane to a task that is ready, where the one that has it is not any more: the
+    /// clock went back. Says how many lanes there were.
+    ///
+    /// # Errors
+    /// The store cannot be used.
+    pub async fn wake_lanes(&self) -> Result<usize, StoreError> {
+        let select = "SELECT DISTINCT lane FROM task h WHERE turn = 1 AND NOT {ready} \
+                      AND EXISTS (SELECT 1 FROM task WHERE lane = h.lane AND state = 'queued' \
+                        AND turn = 0 AND {ready})";
+        let rows = self.read(self.statement_now(select)).await?;
+        for row in &rows {
+            let lane = Columns { store: self, row }.text("lane")?;
+            self.again(|| self.try_wake(&lane)).await?;
+        }
+        if !rows.is_empty() {
+            self.tell_change();
+        }
+        Ok(rows.len())
+    }
+
+    async fn try_wake(&self, lane: &str) -> Result<(), StoreError> {
+        let mut change = self.begin().await?;
+        change.lock_lane(lane).await?;
+        change.give_turn(lane).await?;
+        change.commit().await
+    }
+
     /// Jobs that have not ended and whose deadline is past.
     ///
     /// # Errors

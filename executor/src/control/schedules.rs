@@ -32,8 +32,6 @@ pub enum Fired {
     Job(JobId),
     /// It was passed over.
     Passed,
-    /// Its job was handed in, and these earlier ones are to be cancelled.
-    Instead(Vec<JobId>),
     /// Another scheduler was there first.
     Overtaken,
 }
@@ -274,6 +272,14 @@ impl Store {
             change.commit().await?;
             return Ok(Fired::Passed);
         };
+        // Somebody may have put the schedule back to a tick that was.
+        let before = "SELECT id FROM job WHERE schedule_id = $1 AND tick_at = $2";
+        let tick = job.tick.as_ref().map(|tick| tick.at.micros());
+        let before = self.statement(before).bind(name.clone()).bind(tick);
+        if change.first(before).await?.is_some() {
+            change.commit().await?;
+            return Ok(Fired::Passed);
+        }
         let open = "SELECT id FROM job WHERE schedule_id = $1 AND state <> 'done'";
         let rows = change.all(self.statement(open).bind(name.clone())).await?;
         let open = rows
@@ -287,12 +293,15 @@ impl Store {
             change.commit().await?;
             return Ok(Fired::Passed);
         }
+        if schedule.spec.overlap == Overlap::Cancel {
+            for earlier in open {
+                let reason = Some("a later tick of its schedule");
+                change.cancel_job(earlier, caller, reason).await?;
+            }
+        }
         let id = change.write_job(job, caller).await?;
         change.commit().await?;
-        match schedule.spec.overlap == Overlap::Cancel && !open.is_empty() {
-            true => Ok(Fired::Instead(open)),
-            false => Ok(Fired::Job(id)),
-        }
+        Ok(Fired::Job(id))
     }
 
     /// Holds a schedule back that this release cannot read, and notes why.

@@ -162,6 +162,15 @@ suites: [{performance: smoke}]
         "subject: {model: m, endpoint: \"http://me:hunter2@h/v1\"}\nsuites: [{performance: smoke}]";
     let refused = parse(secret).expect_err("credentials");
     assert!(!refused.to_string().contains("hunter2"), "{refused}");
+    for endpoint in [
+        "ftp://me:hunter2@h/v1",
+        "gpu7/v1?key=hunter2",
+        "me:hunter2@gpu7/v1#x",
+    ] {
+        let text = secret.replace("http://me:hunter2@h/v1", endpoint);
+        let refused = parse(&text).expect_err(endpoint);
+        assert!(!refused.to_string().contains("hunter2"), "{refused}");
+    }
 }
 
 /// A few lines that stand for a billion nodes.

@@ -72,6 +72,21 @@ pub enum EndpointError {
     },
 }
 
+/// What is no URL may hold a key all the same: without user, password, query and fragment.
+fn without_secrets(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let shown = text.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = shown
+        .split_once("://")
+        .map_or(("", shown), |(scheme, rest)| (scheme, rest));
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let shown: String = rest.chars().take(LONGEST).collect();
+    match scheme {
+        "" => shown,
+        scheme => format!("{scheme}://{shown}"),
+    }
+}
+
 /// A base URL such as `http://gpu7:8000/v1`, ready to be called.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -101,12 +116,12 @@ impl Endpoint {
     /// It is no http(s) URL, holds credentials, or TLS cannot be set up.
     pub fn new(text: &str, key: Option<&ApiKey>) -> Result<Self, EndpointError> {
         let refuse = || EndpointError::NotAUrl {
-            text: text.to_string(),
+            text: without_secrets(text),
         };
         let mut url = Url::parse(text).map_err(|_| refuse())?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(EndpointError::Scheme {
-                text: text.to_string(),
+                text: without_secrets(text),
             });
         }
         if !url.username().is_empty() || url.password().is_some() {
@@ -149,11 +164,6 @@ impl Endpoint {
     /// The base URL, without credentials and query, and without a slash at its end.
     pub fn url(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
-    }
-
-    /// Scheme, host and port: what answers, whatever the path.
-    pub fn origin(&self) -> String {
-        self.url.origin().ascii_serialization()
     }
 
     /// The full URL of a path below the base, for messages.

@@ -39,7 +39,7 @@ impl Measurement<'_> {
             Standing::OwnJob(_) => only,
             Standing::Task(right) => Manifest {
                 attempt: right.attempt,
-                last_attempt: right.last_attempt,
+                last_attempt: false,
                 fence: Some(right.fence),
                 ..only
             },

@@ -74,6 +74,21 @@ pub(super) struct Stopped {
     pub(super) ends_job: bool,
 }
 
+impl Stopped {
+    /// Has the run end its task, whatever its verdict is.
+    pub(super) fn end_task(&mut self) {
+        if let Ok(spool) = &mut self.spool
+            && let Err(error) = spool.end_task()
+        {
+            let folder = spool.folder().display();
+            self.spool = Err(format!(
+                "{}; what was measured stays in {folder}",
+                chain(&error)
+            ));
+        }
+    }
+}
+
 impl Measurement<'_> {
     pub(super) async fn run(self, found: Found<'_>) -> Result<Stopped, JobError> {
         let clock = Rc::new(RunClock::start());

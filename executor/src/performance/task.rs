@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use plimsoll_ingest::{JobId, TaskId, WarehouseLocation};
+use plimsoll_ingest::{JobId, TaskId, Verdict, WarehouseLocation};
 use tokio::sync::watch;
 
 use super::measure::{Found, Measurement, Standing};
 use super::{
-    JobError, Origin, PerformanceSuite, Place, Progress, RunOutcome, StopSignal, Target,
-    on_own_thread, sockets,
+    JobError, Origin, PerformanceSuite, Place, Progress, RunOutcome, StopSignal, SubjectError,
+    Target, on_own_thread, sockets,
 };
 use crate::verdict::Ending;
 
@@ -34,11 +34,13 @@ pub struct TaskRight {
     pub task_id: TaskId,
     /// Which attempt it is, from 1.
     pub attempt: i64,
-    /// Whether none follows: then a run that could not be made ends the task, too.
-    pub last_attempt: bool,
     /// The lease's fence.
     pub fence: i64,
 }
+
+/// Whether a run without a measurement ends its task: its verdict, and the fault of the subject that is the
+/// cause.
+pub type EndsTask = Box<dyn FnOnce(Verdict, Option<&SubjectError>) -> bool + Send>;
 
 /// Why a task ends without a measurement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,7 @@ pub async fn run_task(
     spool_root: &Path,
     progress: watch::Sender<Progress>,
     stop: StopSignal,
+    ends_task: EndsTask,
 ) -> Result<RunOutcome, JobError> {
     let (warehouse, spool_root) = (warehouse.clone(), spool_root.to_path_buf());
     on_own_thread(async move || {
@@ -76,7 +79,11 @@ pub async fn run_task(
             addresses: &addresses,
             subject: &subject,
         };
-        let stopped = measurement(&task, &place).run(found).await?;
+        let mut stopped = measurement(&task, &place).run(found).await?;
+        let verdict = stopped.run.verdict.parse().unwrap_or(Verdict::Error);
+        if ends_task(verdict, stopped.failure.as_ref()) {
+            stopped.end_task();
+        }
         Ok(place.publish(stopped, &store).await)
     })
     .await
@@ -106,7 +113,8 @@ pub async fn end_task(
             Unmeasured::Failed(reason) => Ending::Failed(reason),
             Unmeasured::Cancelled(by) => Ending::Stopped(by),
         };
-        let stopped = measurement(&task, &place).end_unmeasured(ending)?;
+        let mut stopped = measurement(&task, &place).end_unmeasured(ending)?;
+        stopped.end_task();
         Ok(place.publish(stopped, &store).await)
     })
     .await

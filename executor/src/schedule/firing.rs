@@ -40,8 +40,16 @@ pub async fn fire_due(store: &Store) -> Result<(), StoreError> {
     loop {
         let (now, due) = store.due_schedules().await?;
         let mut fired = false;
+        let mut failed = None;
         for schedule in due {
-            fired |= fire(store, &schedule, now).await?;
+            // One that fails keeps no other from its ticks.
+            match fire(store, &schedule, now).await {
+                Ok(done) => fired |= done,
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         // Each is looked at anew: there may be more ticks to make up for.
         if !fired {
@@ -88,19 +96,13 @@ async fn fire(store: &Store, schedule: &Schedule, now: Timestamp) -> Result<bool
             schedule: spec.name.clone(),
             at: tick,
         });
-        job.not_before = Some(later(tick, jitter(&spec.name, tick, spec.jitter)).max(now));
+        let begins = later(tick, jitter(&spec.name, tick, spec.jitter));
+        job.not_before = Some(begins).filter(|begins| *begins > now);
         job
     });
     let fired = store
         .fire(schedule, job.as_ref(), (last, next), missed, &caller)
         .await?;
-    if let Fired::Instead(earlier) = &fired {
-        for job in earlier {
-            store
-                .cancel(*job, &caller, Some("a later tick of its schedule"))
-                .await?;
-        }
-    }
     Ok(fired != Fired::Overtaken)
 }
 

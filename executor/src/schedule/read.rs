@@ -1,9 +1,12 @@
 //! From a document to a schedule, with all that is wrong with it.
 
+use std::time::Duration;
+
 use plimsoll_ingest::Timestamp;
 use serde_json::Value;
 
 use super::{Cadence, CatchUp, Overlap, ScheduleSpec};
+use crate::control::LONGEST_WAIT;
 use crate::job_spec::reader::{Reader, shown};
 use crate::job_spec::{Fault, JobSpec};
 
@@ -60,8 +63,8 @@ fn spec(reader: &mut Reader, document: &Value, now: Timestamp) -> Option<Schedul
         reader.fault(path, error.to_string());
     }
     let jitter = match fields.get("jitter") {
-        Some(jitter) => reader.time("jitter", jitter),
-        None => Some(std::time::Duration::ZERO),
+        Some(jitter) => jitter_of(reader, jitter),
+        None => Some(Duration::ZERO),
     };
     let overlap = match fields.get("overlap") {
         Some(word) => {
@@ -118,6 +121,16 @@ fn spec(reader: &mut Reader, document: &Value, now: Timestamp) -> Option<Schedul
         catch_up: catch_up?,
         job: job?,
     })
+}
+
+fn jitter_of(reader: &mut Reader, value: &Value) -> Option<Duration> {
+    let jitter = reader.time("jitter", value)?;
+    if jitter > LONGEST_WAIT {
+        let (most, what) = (humantime::format_duration(LONGEST_WAIT), shown(value));
+        reader.fault("jitter", format!("it is {what}; it must be at most {most}"));
+        return None;
+    }
+    Some(jitter)
 }
 
 /// A name that may stand in a URL as it is.

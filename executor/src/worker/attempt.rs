@@ -10,17 +10,21 @@ use tokio::sync::watch;
 use super::conclusion::{self, Conclusion, Why};
 use super::keeper::{Keeper, Told};
 use super::{Drain, Failures, WorkerOptions};
-use crate::control::{Began, Errand, Held, Job, Lease, Store, StoreError, Worker};
+use crate::control::{
+    Began, Errand, Held, Job, Lease, Store, StoreError, TaskEnd, TaskState, Worker,
+};
 use crate::job_spec::JobSpec;
 use crate::load::endpoint::{ApiKey, Endpoint};
 use crate::load::stamped::Stamping;
 use crate::performance::{
-    self, JobError, Origin, Progress, RunOutcome, StopSignal, Target, TaskRequest, TaskRight,
-    Unmeasured, end_task, run_task,
+    self, EndsTask, JobError, Origin, Progress, RunOutcome, StopSignal, Target, TaskRequest,
+    TaskRight, Unmeasured, end_task, run_task,
 };
 
 /// How long a run that could not be published waits for the next try.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
+/// A run that the warehouse refuses so often, though it answers, is given up; its spool stays.
+const REFUSALS: u32 = 24;
 /// How long the end of a task is tried to be written; then its lease runs out, and another worker finds
 /// its run.
 const WRITE_FOR: Duration = Duration::from_secs(60);
@@ -44,41 +48,50 @@ impl Attempt<'_> {
             draining: self.draining.clone(),
         };
         let watched = progress.subscribe();
-        let (work, mut reason) = match self.lease.errand {
-            Errand::Settle => keeper.during(self.settle(), &watched, &stop).await,
+        let told = watch::Sender::new(None);
+        let reason = || told.borrow().clone();
+        let work = match self.lease.errand {
+            Errand::Settle => {
+                let work = self.settle();
+                keeper.during(work, &watched, &stop, &told).await
+            }
             Errand::Run => {
-                keeper
-                    .during(self.run(progress, &stop), &watched, &stop)
-                    .await
+                let work = self.run(progress, &stop, told.subscribe());
+                keeper.during(work, &watched, &stop, &told).await
             }
         };
         let mut conclusion = match work {
+            Work::Ran(outcome) if outcome.unpublished.is_none() => {
+                conclusion::of_run(&outcome, reason().as_ref(), &self.lease)
+            }
             Work::Ran(outcome) => {
-                let published = self.publish(&outcome, &keeper, &stop).await;
-                let (outcome, lost) = published;
-                if lost {
-                    reason = Some(Told::Lost);
-                }
-                match outcome {
-                    Some(outcome) => conclusion::of_run(&outcome, reason.as_ref(), &self.lease),
-                    None => Conclusion::NotOurs,
+                let publishing = self.publish(&outcome, told.subscribe());
+                match keeper.during(publishing, &watched, &stop, &told).await {
+                    Ok(outcome) => conclusion::of_run(&outcome, reason().as_ref(), &self.lease),
+                    Err(conclusion) => conclusion,
                 }
             }
-            Work::NoRun(error) => conclusion::of_no_run(&error, reason.as_ref(), &self.lease),
+            Work::NoRun(error) => conclusion::of_no_run(&error, reason().as_ref(), &self.lease),
             Work::Concluded(conclusion) => conclusion,
         };
         if conclusion == Conclusion::Ask {
-            conclusion = self.ask().await;
+            let asking = self.ask();
+            conclusion = keeper.during(asking, &watched, &stop, &told).await;
         }
         if let Conclusion::EndWithoutRun { why, reason } = conclusion {
             let ending = self.end_without_run(why, &reason);
-            conclusion = keeper.during(ending, &watched, &stop).await.0;
+            conclusion = keeper.during(ending, &watched, &stop, &told).await;
         }
         self.write(&conclusion).await;
     }
 
     /// Makes the run of the task, if none has ended it.
-    async fn run(&self, progress: watch::Sender<Progress>, stop: &StopSignal) -> Work {
+    async fn run(
+        &self,
+        progress: watch::Sender<Progress>,
+        stop: &StopSignal,
+        told: watch::Receiver<Option<Told>>,
+    ) -> Work {
         let request = match self.request().await {
             Ok(request) => request,
             Err(conclusion) => return Work::Concluded(conclusion),
@@ -104,7 +117,11 @@ impl Attempt<'_> {
             });
         };
         let (warehouse, spool) = (&self.options.warehouse, &self.options.spool);
-        match run_task(request, warehouse, spool, progress, stop.clone()).await {
+        let last = self.lease.is_last_attempt();
+        let ends_task: EndsTask = Box::new(move |verdict, failure| {
+            conclusion::ends_task(verdict, failure, told.borrow().as_ref(), last)
+        });
+        match run_task(request, warehouse, spool, progress, stop.clone(), ends_task).await {
             Ok(outcome) => Work::Ran(Box::new(outcome)),
             Err(error) => Work::NoRun(error),
         }
@@ -116,9 +133,24 @@ impl Attempt<'_> {
             Ok(job) => job,
             Err(conclusion) => return Work::Concluded(conclusion),
         };
+        let readable = JobSpec::from_json(&job.spec).map(|_| ());
         Work::Concluded(match self.known_end().await {
             Ok(Some(conclusion)) => conclusion,
             Err(conclusion) => conclusion,
+            // No run can say what it would have been; the task ends all the same.
+            Ok(None) if readable.is_err() => {
+                let (state, verdict) = match job.cancelled_by {
+                    Some(_) => (TaskState::Cancelled, Verdict::Cancelled),
+                    None => (TaskState::Dead, Verdict::Error),
+                };
+                let reason = readable.err().map(|error| error.to_string());
+                Conclusion::Ended(TaskEnd {
+                    state,
+                    verdict,
+                    run: None,
+                    reason,
+                })
+            }
             Ok(None) => match job.cancelled_by {
                 Some(by) => Conclusion::EndWithoutRun {
                     why: Why::Cancelled,
@@ -183,7 +215,6 @@ impl Attempt<'_> {
                 job_id: self.lease.job,
                 task_id: self.lease.task,
                 attempt: self.lease.attempt,
-                last_attempt: self.lease.is_last_attempt(),
                 fence: self.lease.fence,
             },
         })
@@ -236,41 +267,68 @@ impl Attempt<'_> {
         }
     }
 
-    /// Keeps the lease until a run that was measured is in the warehouse: measuring it anew would cost
-    /// more. True where the lease was lost meanwhile; no outcome where the worker ends before.
+    /// Waits until a run that was measured is in the warehouse: measuring it anew would cost more. What
+    /// becomes of the task otherwise, where it is cancelled or lost, this worker ends, or the run cannot be
+    /// published though the warehouse answers.
     async fn publish(
         &self,
         outcome: &RunOutcome,
-        keeper: &Keeper<'_>,
-        stop: &StopSignal,
-    ) -> (Option<RunOutcome>, bool) {
-        let Some(why) = &outcome.unpublished else {
-            return (Some(outcome.clone()), false);
+        mut told: watch::Receiver<Option<Told>>,
+    ) -> Result<RunOutcome, Conclusion> {
+        let mut why = match &outcome.unpublished {
+            Some(unpublished) => unpublished.reason.clone(),
+            None => String::new(),
         };
-        (self.options.warn)(&format!("a run waits to be published: {}", why.reason));
-        let progress = watch::Sender::new(Progress::Publishing);
-        let publishing = async {
-            let mut failures = Failures::default();
-            loop {
-                if *self.draining.borrow() != Drain::No {
-                    return None;
+        (self.options.warn)(&format!("a run waits to be published: {why}"));
+        let put_back = |reason: &str| Conclusion::PutBack {
+            ran: true,
+            after: Duration::ZERO,
+            reason: format!("its run is not published: {reason}"),
+        };
+        let run = outcome.run.run_id.to_string();
+        let mut failures = Failures::default();
+        let mut refused = 0;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PUBLISH_AGAIN) => {}
+                told = told.wait_for(Option::is_some) => {
+                    let lost = told.is_ok_and(|told| *told == Some(Told::Lost));
+                    return Err(if lost { Conclusion::NotOurs } else { put_back(&why) });
                 }
-                tokio::time::sleep(PUBLISH_AGAIN).await;
-                let (spool, warehouse) = (&self.options.spool, &self.options.warehouse);
-                if let Err(error) = performance::recover(spool, warehouse).await {
+            }
+            let (spool, warehouse) = (&self.options.spool, &self.options.warehouse);
+            let recovered = match performance::recover(spool, warehouse).await {
+                Ok(recovered) => recovered,
+                Err(error) => {
                     failures.next_of(&error, &self.options.warn);
                     continue;
                 }
-                if let Ok(Some(verdict)) = self.verdict_of(outcome).await {
+            };
+            match self.verdict_of(outcome).await {
+                Ok(Some(verdict)) => {
                     let mut outcome = outcome.clone();
                     outcome.run.verdict = verdict.to_string();
                     outcome.unpublished = None;
-                    return Some(outcome);
+                    return Ok(outcome);
                 }
+                Ok(None) => {}
+                Err(_) => continue,
             }
-        };
-        let (published, told) = keeper.during(publishing, &progress.subscribe(), stop).await;
-        (published, told == Some(Told::Lost))
+            let ours = recovered.failed.into_iter().find(|(folder, _)| {
+                folder.file_name().and_then(|name| name.to_str()) == Some(&run)
+            });
+            if let Some((_, reason)) = ours {
+                why = reason;
+                refused += 1;
+            }
+            if refused == REFUSALS {
+                let reason = format!("its run cannot be published: {why}");
+                return Err(Conclusion::EndWithoutRun {
+                    why: Why::Failed,
+                    reason,
+                });
+            }
+        }
     }
 
     async fn verdict_of(&self, outcome: &RunOutcome) -> Result<Option<Verdict>, String> {
@@ -283,7 +341,8 @@ impl Attempt<'_> {
     /// Publishes a run that says why there is no measurement.
     async fn end_without_run(&self, why: Why, reason: &str) -> Conclusion {
         let put_back = |reason: String| Conclusion::PutBack {
-            ran: false,
+            // There may be a spool that says so.
+            ran: true,
             after: Duration::from_secs(10),
             reason,
         };

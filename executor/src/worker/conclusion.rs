@@ -42,6 +42,23 @@ pub(super) enum Why {
     Cancelled,
 }
 
+/// Whether a run without a measurement ends its task. What is decided here is what [`of_run`] says later.
+pub(super) fn ends_task(
+    verdict: Verdict,
+    failure: Option<&SubjectError>,
+    told: Option<&Told>,
+    last_attempt: bool,
+) -> bool {
+    if matches!(told, Some(Told::Lost | Told::Drained)) {
+        return false;
+    }
+    match verdict {
+        Verdict::Cancelled => true,
+        Verdict::Error => last_attempt || failure.is_some_and(is_hopeless),
+        _ => false,
+    }
+}
+
 /// What a run that was published means.
 pub(super) fn of_run(outcome: &RunOutcome, told: Option<&Told>, lease: &Lease) -> Conclusion {
     let run = outcome.run.run_id;

@@ -1,5 +1,6 @@
 //! Keeps a lease while its task is worked on, and hears what others want of it.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -33,80 +34,113 @@ pub(super) struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    /// Does `work` and keeps the lease meanwhile; passes on to `stop` what others want. Also says for
+    /// Does `work` and keeps the lease meanwhile; passes on to `stop` what others want. `told` says for
     /// which reason the work was told to end, if it was.
     pub(super) async fn during<T>(
         &self,
         work: impl Future<Output = T>,
         progress: &watch::Receiver<Progress>,
         stop: &StopSignal,
-    ) -> (T, Option<Told>) {
-        let mut told = None;
+        told: &watch::Sender<Option<Told>>,
+    ) -> T {
         let mut work = std::pin::pin!(work);
-        let mut tick = tokio::time::interval(LISTEN_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut renewed = Instant::now();
-        let mut beaten: Option<Instant> = None;
+        let keeping = self.keep(progress, stop, told);
+        tokio::select! {
+            done = &mut work => done,
+            never = keeping => match never {},
+        }
+    }
+
+    /// Renews the lease and listens, for as long as it is waited for.
+    async fn keep(
+        &self,
+        progress: &watch::Receiver<Progress>,
+        stop: &StopSignal,
+        told: &watch::Sender<Option<Told>>,
+    ) -> Infallible {
+        let tell = |why: Told, by: &str| {
+            // What was told first stays, but for a loss: then nothing of it counts any more.
+            told.send_if_modified(|now| {
+                let changes = now.is_none() || (why == Told::Lost && *now != Some(Told::Lost));
+                if changes {
+                    *now = Some(why);
+                }
+                changes
+            });
+            stop.stop(by);
+        };
+        let over = async {
+            let mut draining = self.draining.clone();
+            if draining
+                .wait_for(|drain| *drain == Drain::Over)
+                .await
+                .is_err()
+            {
+                // Where nobody can say more, this process is at its end.
+                std::future::pending::<()>().await;
+            }
+            tell(Told::Drained, "a worker that ends");
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            never = self.renew(progress, &tell) => never,
+            never = self.listen(stop, told, &tell) => never,
+            never = over => never,
+        }
+    }
+
+    /// Renews the lease. Past its end, by a clock that does not jump, another worker may begin the same.
+    async fn renew(
+        &self,
+        progress: &watch::Receiver<Progress>,
+        tell: &impl Fn(Told, &str),
+    ) -> Infallible {
         let mut failures = Failures::default();
-        let mut draining = self.draining.clone();
+        let mut until = Instant::now() + LEASE;
         loop {
-            tokio::select! {
-                done = &mut work => return (done, told),
-                changed = draining.changed() => {
-                    // Where nobody can say more, this process is at its end.
-                    if changed.is_err() {
-                        draining = watch::channel(Drain::No).1;
-                    }
+            let text = TaskProgress::from(&*progress.borrow()).to_json();
+            let begun = Instant::now();
+            let beat = self.store.beat(self.lease, Some(&text));
+            match tokio::time::timeout_at(until.into(), beat).await {
+                Ok(Ok(Held::Yes)) => until = begun + LEASE,
+                Ok(Ok(Held::Lost)) | Err(_) => break,
+                Ok(Err(error)) => {
+                    failures.next(&error, self.options);
                 }
-                _ = tick.tick() => {}
             }
-            if *self.draining.borrow() == Drain::Over && told.is_none() {
-                told = Some(Told::Drained);
-                stop.stop("a worker that ends");
+            if Instant::now() >= until {
+                break;
             }
-            let beat_due = beaten.is_none_or(|at| at.elapsed() >= BEAT_EVERY);
-            if beat_due && told != Some(Told::Lost) {
-                let text = TaskProgress::from(&*progress.borrow()).to_json();
-                let begun = Instant::now();
-                match self.store.beat(self.lease, Some(&text)).await {
-                    Ok(Held::Yes) => renewed = begun,
-                    Ok(Held::Lost) => {
-                        told = Some(Told::Lost);
-                        stop.stop("the loss of its lease");
-                    }
-                    Err(error) => {
-                        failures.next(&error, self.options);
-                    }
-                }
-                beaten = Some(Instant::now());
-            }
-            // The store may be away. Past the lease's end another worker may begin the same.
-            if renewed.elapsed() >= LEASE && told != Some(Told::Lost) {
-                told = Some(Told::Lost);
-                stop.stop("the loss of its lease");
-            }
-            if told.is_some() {
-                continue;
-            }
+            tokio::time::sleep(BEAT_EVERY).await;
+        }
+        tell(Told::Lost, "the loss of its lease");
+        std::future::pending().await
+    }
+
+    /// Hears what others want.
+    async fn listen(
+        &self,
+        stop: &StopSignal,
+        told: &watch::Sender<Option<Told>>,
+        tell: &impl Fn(Told, &str),
+    ) -> Infallible {
+        let mut failures = Failures::default();
+        loop {
             match self.store.wishes(self.lease).await {
-                Ok(Some(wishes)) => {
-                    if let Some(by) = wishes.cancelled_by {
-                        stop.stop(&by);
-                        told = Some(Told::Cancelled(by));
-                    } else if wishes.paused_by.is_some() {
-                        stop.pause();
-                    } else {
-                        stop.resume();
-                    }
-                }
-                Ok(None) => {
-                    told = Some(Told::Lost);
-                    stop.stop("the loss of its lease");
-                }
+                Ok(Some(wishes)) => match (wishes.cancelled_by, wishes.paused_by) {
+                    (Some(by), _) => tell(Told::Cancelled(by.clone()), &by),
+                    (None, Some(_)) => stop.pause(),
+                    (None, None) => stop.resume(),
+                },
+                Ok(None) => tell(Told::Lost, "the loss of its lease"),
                 Err(error) => {
                     failures.next(&error, self.options);
                 }
             }
+            if told.borrow().is_some() {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(LISTEN_EVERY).await;
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use plimsoll_executor::control::{Began, Errand, Held, LEASE, TaskEnd, TaskState};
+use plimsoll_executor::control::{
+    Began, Errand, Held, LEASE, NewJob, Priority, TaskEnd, TaskState,
+};
 use plimsoll_ingest::Verdict;
 
 use crate::world::{World, job, on_both_stores, passed};
@@ -14,6 +16,8 @@ on_both_stores!(
     a_retry_waits_and_keeps_nobody_else_from_the_lane,
     a_worker_that_drains_costs_no_attempt,
     a_clock_that_goes_back_holds_nothing_up,
+    a_wait_that_was_set_by_a_clock_ahead_is_over,
+    a_lane_does_not_stand_still_where_the_clock_goes_back,
 );
 
 async fn a_lost_worker_is_replaced_until_no_attempt_is_left(world: World) {
@@ -216,6 +220,34 @@ async fn a_worker_that_drains_costs_no_attempt(world: World) {
         2,
         "runs are told apart"
     );
+}
+
+/// Two hours forth and back: a wait that was set meanwhile is longer than any, and over.
+async fn a_wait_that_was_set_by_a_clock_ahead_is_over(world: World) {
+    let id = world.submit(job("a")).await;
+    let lease = world.claim("h1").await.expect("a task");
+    world.pass(Duration::from_secs(7_200));
+    let wait = Duration::from_secs(60);
+    let held = world.store.retry(&lease, wait, "no").await.expect("write");
+    assert_eq!(held, Held::Yes);
+    world.set_back(7_200_000_000);
+    assert_eq!(world.claim("h1").await.expect("at once").job, id);
+}
+
+/// The turn of a lane goes to one that is ready, where the clock takes the readiness of another.
+async fn a_lane_does_not_stand_still_where_the_clock_goes_back(world: World) {
+    let urgent = NewJob {
+        priority: Priority::High,
+        not_before: Some(world.clock.now()),
+        ..job("a")
+    };
+    world.submit(urgent).await;
+    let ready = world.submit(job("a")).await;
+    world.set_back(60_000_000);
+    assert_eq!(world.claim("h1").await, None);
+    assert_eq!(world.store.wake_lanes().await.expect("write"), 1);
+    assert_eq!(world.claim("h1").await.expect("the other").job, ready);
+    assert_eq!(world.store.wake_lanes().await.expect("write"), 0);
 }
 
 /// An hour back: what waits is begun, and whoever was lost is replaced.

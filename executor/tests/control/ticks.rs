@@ -17,6 +17,7 @@ on_both_stores!(
     an_earlier_job_that_goes_on_is_heeded,
     a_schedule_is_held_back_changed_and_removed,
     jitter_holds_the_job_back_and_not_the_tick,
+    a_schedule_that_is_put_back_to_a_tick_holds_nobody_up,
 );
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -273,4 +274,29 @@ async fn jitter_holds_the_job_back_and_not_the_tick(world: World) {
     let other = world.submit(NewJob { ..job("http://h") }).await;
     world.clock.set(tick);
     assert_eq!(world.claim("h1").await.map(|lease| lease.job), Some(other));
+}
+
+async fn a_schedule_that_is_put_back_to_a_tick_holds_nobody_up(world: World) {
+    let before = world.clock.now();
+    let spec = world.schedule(json!({"overlap": "queue"})).await;
+    world.pass(HOUR);
+    fire_due(&world.store).await.expect("a tick");
+    let first = spec.cadence(before).expect("ticks").next_after(before);
+    world
+        .store
+        .put_schedule(&spec, first, &ada())
+        .await
+        .expect("write");
+    world
+        .schedule(json!({"name": "other", "overlap": "queue"}))
+        .await;
+    world.pass(HOUR);
+    fire_due(&world.store).await.expect("ticks");
+    let jobs = world.all().await;
+    let of = |name: &str| {
+        jobs.iter()
+            .filter(|job| job.schedule_id.as_deref() == Some(name))
+            .count()
+    };
+    assert_eq!((of("hourly"), of("other")), (2, 1));
 }

@@ -298,7 +298,6 @@ async fn a_run_that_was_published_is_not_made_again() {
             job_id: lease.job,
             task_id: lease.task,
             attempt: lease.attempt,
-            last_attempt: false,
             fence: lease.fence,
         },
     };
@@ -315,6 +314,7 @@ async fn a_run_that_was_published_is_not_made_again() {
         spool,
         progress.clone(),
         stop.clone(),
+        Box::new(|_, _| false),
     );
     let first = outcome.await.expect("a run").run;
     orchestra.work(orchestra.ends(job)).await;
@@ -359,4 +359,104 @@ async fn a_task_whose_workers_were_all_lost_ends_with_a_run_that_says_so() {
             .contains("worker lost on elsewhere was lost"),
         "{runs:?}"
     );
+}
+
+/// Its first attempt has failed, and the second is not yet due: whoever settles it says so in a run, and
+/// that is its end.
+#[tokio::test]
+async fn a_job_that_waits_for_its_retry_ends_when_it_is_cancelled() {
+    let orchestra = Orchestra::new().await;
+    let nobody = "127.0.0.1:1".parse().expect("an address");
+    let job = orchestra.submit(&long(nobody)).await;
+    let took = orchestra
+        .work(async {
+            orchestra.task_reaches(job, TaskState::Leased).await;
+            orchestra.task_reaches(job, TaskState::Queued).await;
+            let begun = std::time::Instant::now();
+            let cancelled = orchestra.store.cancel(job, &ada(), None).await;
+            cancelled.expect("write");
+            orchestra.ends(job).await;
+            begun.elapsed()
+        })
+        .await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let task = &orchestra.store.tasks(job).await.expect("read")[0];
+    assert_eq!(task.state, TaskState::Cancelled, "{task:?}");
+    let runs: Vec<RunRow> = orchestra.world.rows().await;
+    let verdicts: Vec<&str> = runs.iter().map(|run| run.verdict.as_str()).collect();
+    assert_eq!(verdicts, ["cancelled"]);
+    assert_eq!(task.run, Some(runs[0].run_id));
+}
+
+#[tokio::test]
+async fn what_is_no_model_server_ends_the_task_at_once() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        use std::io::Write as _;
+        for stream in listener.incoming() {
+            // The other side may have gone.
+            stream
+                .and_then(|mut stream| stream.write_all(b"220 mail.example ESMTP\r\n"))
+                .ok();
+        }
+    });
+    let orchestra = Orchestra::new().await;
+    let job = orchestra.submit(&long(address)).await;
+    let ended = orchestra.work(orchestra.ends(job)).await;
+    assert_eq!(ended.verdict, Some(Verdict::Error));
+    let task = &orchestra.store.tasks(job).await.expect("read")[0];
+    assert_eq!((task.state, task.attempt), (TaskState::Dead, 1), "{task:?}");
+    assert_eq!(orchestra.world.rows::<RunRow>().await.len(), 1);
+}
+
+/// The worker ends, and nobody cancelled the job: its only attempt is made good.
+#[tokio::test]
+async fn a_worker_that_ends_does_not_end_a_last_attempt() {
+    let orchestra = Orchestra::new().await;
+    let text = format!("{}max_attempts: 1\n", long(serve(config())));
+    let job = orchestra.submit(&text).await;
+    orchestra.work(orchestra.measures(job)).await;
+    let task = &orchestra.store.tasks(job).await.expect("read")[0];
+    assert_eq!(
+        (task.state, task.attempt, task.max_attempts),
+        (TaskState::Queued, 1, 2)
+    );
+    orchestra
+        .work(async {
+            orchestra.measures(job).await;
+            let cancelled = orchestra.store.cancel(job, &ada(), None).await;
+            cancelled.expect("write");
+            orchestra.ends(job).await;
+        })
+        .await;
+}
+
+/// The warehouse is away when a run has been measured: it is published once the warehouse is back, and
+/// not measured again.
+#[tokio::test]
+async fn a_run_waits_for_the_warehouse() {
+    let orchestra = Orchestra::new().await;
+    let job = orchestra.submit(&short(serve(config()))).await;
+    let warehouse = orchestra.world.folder.path().join("warehouse");
+    let aside = orchestra.world.folder.path().join("aside");
+    let ended = orchestra
+        .work(async {
+            orchestra.measures(job).await;
+            std::fs::rename(&warehouse, &aside).expect("renamed");
+            std::fs::write(&warehouse, "no folder").expect("written");
+            let waits = |text: &String| text.contains("waits to be published");
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            while !orchestra.warnings.lock().expect("sound").iter().any(waits) {
+                tick.tick().await;
+            }
+            std::fs::remove_file(&warehouse).expect("removed");
+            std::fs::rename(&aside, &warehouse).expect("renamed");
+            orchestra.ends(job).await
+        })
+        .await;
+    assert_eq!(ended.verdict, Some(Verdict::Passed));
+    let runs: Vec<RunRow> = orchestra.world.rows().await;
+    let attempts: Vec<i64> = runs.iter().map(|run| run.attempt).collect();
+    assert_eq!(attempts, [1, 1], "one a suite");
 }

@@ -27,7 +27,8 @@ pub struct Manifest {
     /// Which attempt at the task it is, from 1.
     pub attempt: i64,
     /// Whether no attempt follows this one: then the run ends its task, though
-    /// it could not run or was cancelled.
+    /// it could not run or was cancelled. Of a task that others may take up it
+    /// is known at the run's end.
     #[serde(default)]
     pub last_attempt: bool,
     /// The lease's fence; null where the task is leased to nobody else.
@@ -63,6 +64,17 @@ impl Manifest {
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
         file.write_all(&text)?;
         file.sync_all()
+    }
+
+    /// Takes the place of the one that is there, wholly or not at all.
+    pub(crate) fn replace(&self, folder: &Path) -> io::Result<()> {
+        let beside = folder.join(format!("{MANIFEST_FILE}.new"));
+        let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
+        let mut file = File::create(&beside)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, folder.join(MANIFEST_FILE))?;
+        File::open(folder)?.sync_all()
     }
 
     pub(crate) fn read(folder: &Path) -> io::Result<Self> {

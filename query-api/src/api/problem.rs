@@ -316,6 +316,7 @@ impl From<StoreError> for Problem {
         let code = match &error {
             StoreError::KeyUsed { .. } => Code::IdempotencyKeyUsed,
             StoreError::Database { .. }
+            | StoreError::Silent { .. }
             | StoreError::Folder { .. }
             | StoreError::Newer { .. }
             | StoreError::Foreign { .. }
