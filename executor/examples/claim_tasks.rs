@@ -115,8 +115,8 @@ async fn work(
             break;
         }
         tokio::time::sleep_until(due.into()).await;
-        // Counted from when it was due: a claim that waits for another worker's is slow, too.
-        let begun = if load.rate > 0.0 { due } else { Instant::now() };
+        // From the call on: the timer that wakes a worker may be a millisecond late.
+        let begun = Instant::now();
         let Some(lease) = store.claim(&worker).await? else {
             break;
         };

@@ -1,8 +1,7 @@
 //! `cargo xtask bench claims`: what a claim costs, and how soon a job's first request is sent.
 //!
 //! The queue is ten thousand tasks long all the time. Paced, sixteen workers claim and end so many tasks
-//! a second together, and a claim counts from the moment at which it was due; at full speed each claims
-//! as soon as it can, and two cores are what it waits for. The last part is the product: a job is posted
+//! a second together; at full speed each claims as soon as it can, and two cores are what it waits for. The last part is the product: a job is posted
 //! to a service, whose worker sends the first request to a simulated model.
 
 use std::io::{BufRead as _, BufReader};
