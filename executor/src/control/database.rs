@@ -27,13 +27,10 @@ const READERS: u32 = 4;
 const SILENCE: Duration = Duration::from_secs(30);
 /// What a PostgreSQL server ends by itself: a statement, a wait for a lock, and a change whose process died in
 /// the middle of it, which would keep its locks until the network tells.
-const SETTINGS: [&str; 4] = [
+const SETTINGS: [&str; 3] = [
     "SET statement_timeout = '20s'",
     "SET lock_timeout = '10s'",
     "SET idle_in_transaction_session_timeout = '15s'",
-    // Each statement has its index. A server that has not counted a table's rows lately would rather read
-    // all of it.
-    "SET enable_seqscan = off",
 ];
 /// A change that lost against another is tried so often.
 const TRIES: u32 = 8;
