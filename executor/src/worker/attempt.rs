@@ -156,27 +156,32 @@ impl Attempt<'_> {
                     why: Why::Cancelled,
                     reason: by,
                 },
-                None => {
-                    let reason = self.last_reason().await;
-                    Conclusion::EndWithoutRun {
+                None => match self.last_reason().await {
+                    Ok(reason) => Conclusion::EndWithoutRun {
                         why: Why::Failed,
                         reason,
-                    }
-                }
+                    },
+                    // What is published stays: it waits until it can say why.
+                    Err(error) => Conclusion::PutBack {
+                        ran: false,
+                        after: Duration::ZERO,
+                        reason: chain(&error),
+                    },
+                },
             },
         })
     }
 
     /// Why the task did not end otherwise.
-    async fn last_reason(&self) -> String {
-        let tasks = self.store.tasks(self.lease.job).await.unwrap_or_default();
+    async fn last_reason(&self) -> Result<String, StoreError> {
+        let tasks = self.store.tasks(self.lease.job).await?;
         let task = tasks.into_iter().find(|task| task.id == self.lease.task);
         let reason = task.and_then(|task| task.reason);
         let attempts = self.lease.attempt;
-        match reason {
+        Ok(match reason {
             Some(reason) => format!("no attempt of {attempts} made a run: {reason}"),
             None => format!("no attempt of {attempts} made a run"),
-        }
+        })
     }
 
     async fn job(&self) -> Result<Job, Conclusion> {
